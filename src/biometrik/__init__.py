@@ -1,0 +1,69 @@
+"""Biometric identity verification: enrol, verify and identify people, with decisions that can be defended.
+
+The names below are the public surface; each is loaded when it is first used, so that ``import biometrik`` costs
+nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from biometrik.config import EngineConfig as EngineConfig
+    from biometrik.config import FaceParameters as FaceParameters
+    from biometrik.config import FacePolicy as FacePolicy
+    from biometrik.config import GalleryParameters as GalleryParameters
+    from biometrik.config import ModelParameters as ModelParameters
+    from biometrik.config import RuntimeParameters as RuntimeParameters
+    from biometrik.engine import Engine as Engine
+    from biometrik.errors import BiometrikError as BiometrikError
+    from biometrik.reasons import Reason as Reason
+    from biometrik.types import Candidate as Candidate
+    from biometrik.types import Decision as Decision
+    from biometrik.types import Enrollment as Enrollment
+    from biometrik.types import EnrollmentOutcome as EnrollmentOutcome
+    from biometrik.types import ErasureCertificate as ErasureCertificate
+    from biometrik.types import FaceImage as FaceImage
+    from biometrik.types import Identification as Identification
+    from biometrik.types import Modality as Modality
+    from biometrik.types import Outcome as Outcome
+    from biometrik.types import Quality as Quality
+    from biometrik.types import RequestContext as RequestContext
+    from biometrik.types import Template as Template
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Engine": "engine",
+    "EngineConfig": "config",
+    "FaceParameters": "config",
+    "FacePolicy": "config",
+    "GalleryParameters": "config",
+    "ModelParameters": "config",
+    "RuntimeParameters": "config",
+    "BiometrikError": "errors",
+    "Reason": "reasons",
+    "Candidate": "types",
+    "Decision": "types",
+    "Enrollment": "types",
+    "EnrollmentOutcome": "types",
+    "ErasureCertificate": "types",
+    "FaceImage": "types",
+    "Identification": "types",
+    "Modality": "types",
+    "Outcome": "types",
+    "Quality": "types",
+    "RequestContext": "types",
+    "Template": "types",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

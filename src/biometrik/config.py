@@ -1,0 +1,174 @@
+"""Every setting, with its unit, default and source. Frozen; the core reads neither environment nor files by itself."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from biometrik.errors import InvalidInputError
+from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
+
+
+class FacePolicy(Enum):
+    """What to do when an image holds several faces."""
+
+    LARGEST_CENTRAL = "largest-central"
+    """Take the face with the greatest ``area − 2·d²``, d the distance of its centre from the image's, pixels
+    (InsightFace's rule): a large face near the middle beats a larger one at the edge."""
+    ERROR = "error"
+    """Refuse the sample with :attr:`biometrik.reasons.Reason.SEVERAL_FACES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionParameters:
+    """Where faces are looked for.
+
+    Parameters
+    ----------
+    min_confidence : float
+        Detections below are dropped, 0..1. 0.6 is OpenCV's FaceDetectorYN sample value.
+    nms_iou : float
+        Boxes that overlap more are one face, 0..1. 0.3, OpenCV's FaceDetectorYN default.
+    max_side_px : int
+        Larger images are scaled down to this longest side before detection; landmarks are scaled back, and
+        alignment reads the original pixels. 640: a face of 30 px in a 1080p frame is still above the 10 px that
+        YuNet finds, and any smaller one could not be recognised.
+    """
+
+    min_confidence: float = 0.6
+    nms_iou: float = 0.3
+    max_side_px: int = 640
+
+    def __post_init__(self) -> None:
+        _unit_interval("min_confidence", self.min_confidence)
+        _unit_interval("nms_iou", self.nms_iou)
+        if not 64 <= self.max_side_px <= 4096:
+            raise InvalidInputError(f"max_side_px: expected 64..4096, got {self.max_side_px}")
+
+
+@dataclass(frozen=True, slots=True)
+class FaceParameters:
+    """The face pipeline.
+
+    Parameters
+    ----------
+    detector, embedder : str
+        Plug-in names. ``yunet`` and ``sface`` are bundled; ``scrfd`` and ``arcface`` serve InsightFace packs.
+    detection : DetectionParameters
+        Where faces are looked for.
+    policy : FacePolicy
+        What to do when an image holds several faces.
+    flip : bool
+        Average the embedding with that of the mirrored crop: a little more accurate, twice the cost.
+    quality_profile : str
+        Thresholds of the quality components: ``counter`` refuses what recognition cannot use, ``portrait`` asks for
+        a photograph fit for a document (ICAO 9303, BSI TR-03121).
+    """
+
+    detector: str = "yunet"
+    embedder: str = "sface"
+    detection: DetectionParameters = field(default_factory=DetectionParameters)
+    policy: FacePolicy = FacePolicy.LARGEST_CENTRAL
+    flip: bool = False
+    quality_profile: str = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeParameters:
+    """Where and how the networks run.
+
+    Parameters
+    ----------
+    provider : str
+        ``cpu``, ``cuda`` or ``openvino``. One that cannot run here is an error at start, never a silent fallback.
+    precision : str
+        ``fp32``, or ``bf16`` (openvino on a CPU that has it).
+    threads : int
+        Threads of one model run; 0 means one per core that this process may use.
+    batch_size : int
+        Most images in one model run, 1..256.
+    warm_up : bool
+        Run each network once at start, so that the first request does not pay for it.
+    device_id : int
+        Which GPU, for ``cuda``.
+    """
+
+    provider: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 0
+    batch_size: int = 16
+    warm_up: bool = True
+    device_id: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise InvalidInputError(f"precision: expected fp32 or bf16, got {self.precision!r}")
+        if not 0 <= self.threads <= 256:
+            raise InvalidInputError(f"threads: expected 0..256, got {self.threads}")
+        if not 1 <= self.batch_size <= 256:
+            raise InvalidInputError(f"batch_size: expected 1..256, got {self.batch_size}")
+        if not 0 <= self.device_id <= 63:
+            raise InvalidInputError(f"device_id: expected 0..63, got {self.device_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParameters:
+    """Where weights are found.
+
+    Parameters
+    ----------
+    cache : Path or None
+        Folder for weights rewritten to their faster form; None means the user's cache folder.
+    pack : Path or None
+        Folder of an InsightFace pack, for the ``scrfd`` and ``arcface`` plug-ins.
+    calibrations : tuple of Path
+        Calibration tables beside those that ship, for a deployer's own models and population.
+    """
+
+    cache: Path | None = None
+    pack: Path | None = None
+    calibrations: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryParameters:
+    """Where enrolled people are kept and searched.
+
+    Parameters
+    ----------
+    store, index : str
+        Plug-in names.
+    """
+
+    store: str = "sqlite"
+    index: str = "faiss-flat"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """All settings of an engine.
+
+    Parameters
+    ----------
+    face, runtime, models, gallery
+        Settings of each part.
+    limits : ImageLimits
+        Bounds on images that are decoded.
+    max_samples : int
+        Most samples in one call, 1..64.
+    """
+
+    face: FaceParameters = field(default_factory=FaceParameters)
+    runtime: RuntimeParameters = field(default_factory=RuntimeParameters)
+    models: ModelParameters = field(default_factory=ModelParameters)
+    gallery: GalleryParameters = field(default_factory=GalleryParameters)
+    limits: ImageLimits = DEFAULT_LIMITS
+    max_samples: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_samples <= 64:
+            raise InvalidInputError(f"max_samples: expected 1..64, got {self.max_samples}")
+
+
+def _unit_interval(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise InvalidInputError(f"{name}: expected 0..1, got {value}")

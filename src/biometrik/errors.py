@@ -1,0 +1,221 @@
+"""Every error that the library raises on purpose.
+
+::
+
+    BiometrikError
+    ├── InvalidInputError (ValueError)      wrong shape, dtype, range, unknown name of a setting
+    │   ├── ImageError                      bytes that are not an image we accept
+    │   │   ├── UnsupportedFormatError      not one of the accepted formats, or an unsupported variant
+    │   │   ├── ImageTooLargeError          more pixels or bytes than the limit allows
+    │   │   └── DamagedImageError           truncated or corrupt
+    │   └── ThresholdUnsupportedError       the calibration cannot support the FMR or FPIR asked for
+    ├── TemplateError                       a template that cannot be used
+    │   ├── TemplateFormatError             its bytes are damaged or of another version
+    │   └── IncompatibleTemplateError       other modality or other model contract
+    ├── GalleryError                        the gallery cannot do what was asked
+    │   ├── SubjectNotFoundError (LookupError)
+    │   ├── EncounterNotFoundError (LookupError)
+    │   ├── GalleryNotFoundError (LookupError)
+    │   ├── GalleryExistsError
+    │   ├── TransactionConflictError        the same transaction id with another request
+    │   ├── DatabaseLockedError             another process owns the database; names the holder
+    │   ├── StoreDamagedError               the database's bytes are not what was written
+    │   └── StoreUnavailableError           disk full, read-only, gone
+    ├── ModelError                          weights or runtime
+    │   ├── ModelNotFoundError
+    │   ├── ModelIntegrityError             sha256 is not the manifest's
+    │   ├── ModelLicenceError               no licence is recorded for the weights
+    │   ├── CalibrationNotFoundError        no calibration for this model contract
+    │   └── ProviderUnavailableError        the execution provider asked for is not here; says what is missing
+    ├── PluginNotFoundError (LookupError)   no plug-in of that name, or its extra is not installed
+    └── EngineStateError                    used in a forked child of its process
+        └── EngineClosedError               used after it was closed
+
+"Please try again" is not an error: a photograph without a face, a bad capture, a non-match are outcomes
+(see :mod:`biometrik.types`). A message reads ``thing: expected X, got Y`` and never holds pixels, templates
+or names of people.
+"""
+
+
+class BiometrikError(Exception):
+    """Root of every error that the library raises on purpose.
+
+    Attributes
+    ----------
+    reason : str
+        Stable upper-case word for machines, one per class.
+    """
+
+    reason = "INTERNAL"
+
+
+class InvalidInputError(BiometrikError, ValueError):
+    """An argument has the wrong shape, dtype, range or name."""
+
+    reason = "INVALID_INPUT"
+
+
+class ImageError(InvalidInputError):
+    """Bytes are not an image that the library accepts."""
+
+    reason = "IMAGE_INVALID"
+
+
+class UnsupportedFormatError(ImageError):
+    """The image's format, or this variant of it, is not accepted."""
+
+    reason = "UNSUPPORTED_FORMAT"
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more bytes or pixels than the limit allows."""
+
+    reason = "IMAGE_TOO_LARGE"
+
+
+class DamagedImageError(ImageError):
+    """The image is truncated or corrupt."""
+
+    reason = "IMAGE_DAMAGED"
+
+
+class ThresholdUnsupportedError(InvalidInputError):
+    """The evidence behind the calibration cannot support the error rate asked for.
+
+    Attributes
+    ----------
+    tightest : float
+        The smallest rate (FMR, or FPIR for this gallery) that the calibration supports, 0..1.
+    """
+
+    reason = "THRESHOLD_UNSUPPORTED"
+
+    def __init__(self, message: str, *, tightest: float) -> None:
+        super().__init__(message)
+        self.tightest = tightest
+
+
+class TemplateError(BiometrikError):
+    """A template cannot be used."""
+
+    reason = "TEMPLATE_INVALID"
+
+
+class TemplateFormatError(TemplateError):
+    """A template's bytes are damaged or of an unknown version."""
+
+    reason = "TEMPLATE_FORMAT"
+
+
+class IncompatibleTemplateError(TemplateError):
+    """Two templates of different modalities or model contracts meet."""
+
+    reason = "TEMPLATE_CONTRACT_MISMATCH"
+
+
+class GalleryError(BiometrikError):
+    """The gallery cannot do what was asked."""
+
+    reason = "GALLERY"
+
+
+class SubjectNotFoundError(GalleryError, LookupError):
+    """No subject has this id."""
+
+    reason = "SUBJECT_NOT_FOUND"
+
+
+class EncounterNotFoundError(GalleryError, LookupError):
+    """No encounter has this id."""
+
+    reason = "ENCOUNTER_NOT_FOUND"
+
+
+class GalleryNotFoundError(GalleryError, LookupError):
+    """No gallery has this name."""
+
+    reason = "GALLERY_NOT_FOUND"
+
+
+class GalleryExistsError(GalleryError):
+    """A gallery of this name exists already."""
+
+    reason = "GALLERY_EXISTS"
+
+
+class TransactionConflictError(GalleryError):
+    """A transaction id was used before, with another request."""
+
+    reason = "TRANSACTION_CONFLICT"
+
+
+class DatabaseLockedError(GalleryError):
+    """Another process (or engine) owns the database; the message names it."""
+
+    reason = "DATABASE_LOCKED"
+
+
+class StoreDamagedError(GalleryError):
+    """The database's bytes are not what was written."""
+
+    reason = "STORE_DAMAGED"
+
+
+class StoreUnavailableError(GalleryError):
+    """The database cannot be read or written: disk full, read-only, gone."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class ModelError(BiometrikError):
+    """Weights or their runtime cannot be used."""
+
+    reason = "MODEL"
+
+
+class ModelNotFoundError(ModelError):
+    """The weights are not on this machine."""
+
+    reason = "MODEL_NOT_FOUND"
+
+
+class ModelIntegrityError(ModelError):
+    """The weights are not those that the manifest names (sha256)."""
+
+    reason = "MODEL_INTEGRITY"
+
+
+class ModelLicenceError(ModelError):
+    """No licence is recorded for the weights, so they are refused."""
+
+    reason = "MODEL_LICENCE_UNKNOWN"
+
+
+class CalibrationNotFoundError(ModelError):
+    """No calibration is known for this model contract."""
+
+    reason = "CALIBRATION_NOT_FOUND"
+
+
+class ProviderUnavailableError(ModelError):
+    """The execution provider asked for cannot run here; the message says what is missing."""
+
+    reason = "PROVIDER_UNAVAILABLE"
+
+
+class PluginNotFoundError(BiometrikError, LookupError):
+    """No plug-in has this name, or the extra that it needs is not installed."""
+
+    reason = "PLUGIN_NOT_FOUND"
+
+
+class EngineStateError(BiometrikError):
+    """The engine cannot be used: it is closed, or this is a forked child of its process."""
+
+    reason = "ENGINE_STATE"
+
+
+class EngineClosedError(EngineStateError):
+    """The engine was closed."""
+
+    reason = "ENGINE_CLOSED"

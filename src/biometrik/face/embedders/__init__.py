@@ -1,0 +1,1 @@
+"""Face embedders, one a file; see :mod:`biometrik.face.embedding`."""

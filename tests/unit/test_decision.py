@@ -1,0 +1,129 @@
+"""Scores and decisions: the arithmetic of rates, and that the corrections keep the rate that they promise."""
+
+import datetime
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biometrik import decision
+from biometrik.calibration import CalibrationPoint, CalibrationTable
+from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
+from biometrik.reasons import Reason
+from biometrik.types import Interval, Outcome, Quality, QualityComponent, SampleReport
+
+#: Non-mated similarities of this table are uniform on 0..1: FMR(t) = 1 − t, down to 1e-4.
+SCORES = np.arange(0, 40.5, 0.5)
+TABLE = CalibrationTable(
+    id="uniform",
+    model_contract_id="uniform@1",
+    dataset="none",
+    subjects=1000,
+    images=2000,
+    failures_to_enroll=0,
+    mated=1000,
+    non_mated=1_000_000,
+    date=datetime.date(2026, 1, 31),
+    method="analytic",
+    points=tuple(
+        CalibrationPoint(float(s), 1 - 10 ** (-s / 10), Interval(f := 10 ** (-s / 10), f * 0.9, min(1.0, f * 1.1)))
+        for s in SCORES
+    ),
+)
+
+
+def _report(*, value: float, usable: bool = True) -> SampleReport:
+    reason = Reason.TOO_DARK if value < 50 else None
+    quality = Quality(value, "test/1", (QualityComponent("under_exposure", value, 0.0, "", 50.0, reason),))
+    return SampleReport(0, usable, quality.reasons, quality, 1, None)
+
+
+@given(st.floats(1e-12, 1.0))
+def test_score_and_rate_are_inverse(rate: float) -> None:
+    assert decision.to_rate(decision.to_score(rate)) == pytest.approx(rate, rel=1e-9)
+
+
+@given(st.floats(1e-12, 1.0), st.integers(1, 10_000_000))
+def test_any_and_each_are_inverse(rate: float, count: int) -> None:
+    assert decision.any_of(decision.each_of(rate, count), count) == pytest.approx(rate, rel=1e-6)
+
+
+def test_small_rates_do_not_vanish() -> None:
+    assert decision.each_of(1e-3, 10**9) == pytest.approx(1.0005e-12, rel=1e-4)
+    assert decision.any_of(1e-15, 1000) == pytest.approx(1e-12)
+
+
+@pytest.mark.parametrize(("score", "outcome"), [(30.0, Outcome.MATCH), (29.999, Outcome.NO_MATCH)])
+def test_the_threshold_itself_is_a_match(score: float, outcome: Outcome) -> None:
+    assert decision.judge(score, 30.0, [_report(value=80)]) == (outcome, ())
+
+
+def test_nobody_is_refused_on_a_poor_sample() -> None:
+    assert decision.judge(5.0, 30.0, [_report(value=10)]) == (
+        Outcome.INCONCLUSIVE,
+        (Reason.QUALITY_TOO_LOW, Reason.TOO_DARK),
+    )
+    assert decision.judge(31.0, 30.0, [_report(value=10)]) == (Outcome.MATCH, ())
+    assert decision.judge(5.0, 30.0, [_report(value=10), _report(value=90)])[0] is Outcome.NO_MATCH
+    assert decision.judge(5.0, 30.0, [_report(value=90, usable=False), _report(value=10)])[0] is Outcome.INCONCLUSIVE
+
+
+def test_a_verification_threshold_states_the_achieved_fmr() -> None:
+    operating = decision.verification(TABLE, 1e-3, 1)
+    assert operating.threshold == pytest.approx(30.0)
+    assert operating.achieved.value == pytest.approx(1e-3)
+    assert (operating.achieved.low, operating.achieved.high) == pytest.approx((0.9e-3, 1.1e-3))
+
+
+@pytest.mark.parametrize("comparisons", [1, 2, 7])
+def test_a_tighter_target_than_the_evidence_is_refused_by_name(comparisons: int) -> None:
+    tightest = decision.any_of(TABLE.tightest_fmr, comparisons)
+    assert decision.verification(TABLE, tightest, comparisons).threshold <= 40.0
+    with pytest.raises(ThresholdUnsupportedError, match="uniform supports") as caught:
+        decision.verification(TABLE, tightest * 0.99, comparisons)
+    assert caught.value.tightest == pytest.approx(tightest)
+    assert caught.value.reason == "THRESHOLD_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1e-3, math.nan, math.inf])
+def test_a_rate_is_checked(rate: float) -> None:
+    with pytest.raises(InvalidInputError, match="between 0 and 1"):
+        decision.verification(TABLE, rate, 1)
+    with pytest.raises(InvalidInputError, match="between 0 and 1"):
+        decision.identification(TABLE, rate, 10, 1)
+
+
+def test_an_identification_threshold_moves_with_the_gallery() -> None:
+    small, large = (decision.identification(TABLE, 0.01, n, 1) for n in (10, 100))
+    assert large.threshold - small.threshold == pytest.approx(10.0, abs=0.01)
+    assert large.achieved.value == pytest.approx(0.01)
+    with pytest.raises(ThresholdUnsupportedError, match="candidates only") as caught:
+        decision.identification(TABLE, 0.01, 1000, 1)
+    assert caught.value.tightest == pytest.approx(1 - (1 - 1e-4) ** 1000)
+
+
+@given(st.floats(0, 1), st.integers(1, 50))
+def test_more_references_never_raise_a_score(similarity: float, comparisons: int) -> None:
+    one = decision.subject_score(TABLE, similarity, comparisons)
+    more = decision.subject_score(TABLE, similarity, comparisons + 1)
+    assert 0.0 <= more <= one + 1e-12 <= 40.0 + 1e-9
+
+
+@pytest.mark.parametrize("references", [1, 3, 8])
+def test_the_fmr_asked_for_is_kept_with_several_references(references: int, rng: np.random.Generator) -> None:
+    trials, target = 200_000, 1e-2
+    best = rng.random((trials, references)).max(axis=1)
+    threshold = decision.verification(TABLE, target, references).threshold
+    scores = np.array([decision.subject_score(TABLE, s, references) for s in best[best > 0.98]])
+    found = (scores >= threshold).sum() / trials
+    assert found == pytest.approx(target, abs=4 * math.sqrt(target / trials))
+
+
+def test_the_fpir_asked_for_is_kept_over_a_gallery(rng: np.random.Generator) -> None:
+    searches, subjects, references, target = 20_000, 20, 2, 0.05
+    threshold = decision.identification(TABLE, target, subjects, references).threshold
+    best = rng.random((searches, subjects, references)).max(axis=2).max(axis=1)
+    found = np.mean([decision.subject_score(TABLE, s, references) >= threshold for s in best])
+    assert found == pytest.approx(target, abs=4 * math.sqrt(target / searches))

@@ -60,7 +60,14 @@ def test_any_bytes_are_a_template_or_a_typed_error(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("contract", "payload", "position"),
-    [("", b"x", 0), ("é", b"x", 0), ("a" * 256, b"x", 0), ("a", b"", 0), ("a", b"x" * ((1 << 20) + 1), 0), ("a", b"x", 16)],
+    [
+        ("", b"x", 0),
+        ("é", b"x", 0),
+        ("a" * 256, b"x", 0),
+        ("a", b"", 0),
+        ("a", b"x" * ((1 << 20) + 1), 0),
+        ("a", b"x", 16),
+    ],
 )
 def test_a_template_checks_its_fields(contract: str, payload: bytes, position: int) -> None:
     with pytest.raises(InvalidInputError):

@@ -1,5 +1,6 @@
 """Five landmarks to the 112 × 112 crop that face embedders are trained on."""
 
+import math
 from typing import Final
 
 import cv2
@@ -83,7 +84,7 @@ def _reduced(
     # Bilinear sampling reads 2 × 2 pixels: a face that shrinks to half or less would be aliased. So the part of
     # the image that the crop needs is first averaged down by a whole factor, and the transform adapted.
     linear, shift = transform[:, :2], transform[:, 2]
-    factor = int(1 / np.sqrt(abs(np.linalg.det(linear))))
+    factor = int(1 / math.hypot(linear[0, 0], linear[1, 0]))
     if factor < 2:
         return image, transform
     corners = np.array([[0, 0], [CROP_PX, 0], [0, CROP_PX], [CROP_PX, CROP_PX]], dtype=np.float64)

@@ -15,6 +15,14 @@ from biometrik.registry import Registry
 from biometrik.types import Box, Face
 
 
+#: Side of the square that :meth:`Detector.refine` looks at, pixels: a multiple of 32 that holds the face below and
+#: half a face around it.
+_REFINE_PX: Final = 128
+#: Side of the face in it (root of the box's area), pixels: about what embedders' own crops show, and the middle of
+#: the range of sizes that detectors are trained on.
+_REFINE_FACE_PX: Final = 80.0
+
+
 class Detector(abc.ABC):
     """Finds faces with five landmarks in RGB images; thread-safe.
 
@@ -60,6 +68,42 @@ class Detector(abc.ABC):
             for i, rows in zip(batch, rows_of, strict=True):
                 found[i] = _faces(rows, scaled[i][1], self.parameters)
         return found
+
+    @final
+    def refine(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[Face]) -> list[Face]:
+        """Measure each face's landmarks a second time, at a standard size, and average the two.
+
+        A detector's landmarks scatter with the size at which it happens to see a face. A second look, at one size
+        for all, halves that variance and costs a tenth of a look at the whole image (ADR 5).
+
+        Parameters
+        ----------
+        images : sequence of (H, W, 3) uint8
+            RGB.
+        faces : sequence of Face
+            One of each image, as :meth:`detect` found it.
+
+        Returns
+        -------
+        list of Face
+            With averaged landmarks; unchanged where the second look does not find the face again.
+        """
+        crops, scales = [], []
+        for image, face in zip(images, faces, strict=True):
+            scale = _REFINE_FACE_PX / max(1.0, face.box.area) ** 0.5
+            crops.append(_window(image, face.landmarks.mean(axis=0), scale))
+            scales.append(scale)
+        refined = []
+        for face, scale, again in zip(faces, scales, self.detect(crops), strict=True):
+            middle = face.landmarks.mean(axis=0)
+            seen = [(other.landmarks - _REFINE_PX / 2) / scale + middle for other in again]
+            offsets = [float(np.linalg.norm(landmarks - face.landmarks, axis=1).mean()) for landmarks in seen]
+            # Further off than half the face's side it is another face, or none.
+            if offsets and min(offsets) < 0.5 * face.box.area**0.5:
+                landmarks = (face.landmarks + seen[int(np.argmin(offsets))]) / 2
+                face = Face(face.box, landmarks.astype(np.float32), face.confidence)
+            refined.append(face)
+        return refined
 
     @abc.abstractmethod
     def _load(self, runtime: Runtime) -> None:
@@ -129,6 +173,25 @@ def suppress(rows: NDArray[np.float32], iou: float) -> NDArray[np.float32]:
         overlap = np.maximum(width, 0) * np.maximum(height, 0)
         order = rest[overlap <= iou * (area[best] + area[rest] - overlap)]
     return rows[kept]
+
+
+def _window(image: NDArray[np.uint8], centre: NDArray[np.float32], scale: float) -> NDArray[np.uint8]:
+    # A square around a point, scaled; black beyond the image. Where it shrinks a lot, it is averaged down first.
+    factor = max(1, int(1 / scale))
+    if factor > 1:
+        reach = _REFINE_PX / 2 / scale + factor
+        start = np.maximum(np.floor(centre - reach), 0).astype(int)
+        part = image[start[1] : int(centre[1] + reach) + 1, start[0] : int(centre[0] + reach) + 1]
+        height, width = part.shape[0] // factor, part.shape[1] // factor
+        if height and width:
+            part = part[: height * factor, : width * factor]
+            image = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+            centre = (centre - start - (factor - 1) / 2) / factor
+            scale *= factor
+    half = _REFINE_PX / 2
+    transform = np.array([[scale, 0, half - scale * centre[0]], [0, scale, half - scale * centre[1]]])
+    window = cv2.warpAffine(image, transform, (_REFINE_PX, _REFINE_PX), flags=cv2.INTER_LINEAR)
+    return window.astype(np.uint8, copy=False)
 
 
 def _bounded(image: NDArray[np.uint8], max_side_px: int) -> tuple[NDArray[np.uint8], tuple[float, float]]:

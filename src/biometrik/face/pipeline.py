@@ -1,4 +1,4 @@
-"""The story of a face: detect → choose → align → quality → embed."""
+"""The story of a face: detect → choose → refine → align → embed → quality."""
 
 import json
 from collections.abc import Sequence
@@ -108,6 +108,9 @@ class FacePipeline:
                 results[i] = RejectedFace(Reason.SEVERAL_FACES if faces else Reason.NO_FACE, len(faces))
             else:
                 chosen[i] = face
+        if self.parameters.detection.refine:
+            pixels = [images[i].pixels for i in chosen]
+            chosen = dict(zip(chosen, self.detector.refine(pixels, list(chosen.values())), strict=True))
 
         crops = np.empty((len(chosen), CROP_PX, CROP_PX, 3), dtype=np.uint8)
         for crop, (i, face) in zip(crops, chosen.items(), strict=True):
@@ -142,7 +145,7 @@ class FacePipeline:
         terms = {
             "pipeline": _PIPELINE_VERSION,
             "detector": dict(self.detector.contract()),
-            "detection": [detection.min_confidence, detection.nms_iou, detection.max_side_px],
+            "detection": [detection.min_confidence, detection.nms_iou, detection.max_side_px, detection.refine],
             "embedder": dict(self.embedder.contract()),
             "flip": self.parameters.flip,
         }

@@ -15,9 +15,7 @@ def _turned(points: np.ndarray, angle: float, scale: float, shift: tuple[float, 
     return points @ np.array([[c, -s], [s, c]]).T + np.array(shift)
 
 
-@given(
-    st.floats(-3.1, 3.1), st.floats(0.05, 40), st.tuples(st.floats(-2000, 2000), st.floats(-2000, 2000))
-)
+@given(st.floats(-3.1, 3.1), st.floats(0.05, 40), st.tuples(st.floats(-2000, 2000), st.floats(-2000, 2000)))
 def test_any_similarity_of_the_target_is_undone(angle: float, scale: float, shift: tuple[float, float]) -> None:
     landmarks = _turned(CROP_LANDMARKS, angle, scale, shift)
     transform = similarity_transform(landmarks)

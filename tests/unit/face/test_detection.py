@@ -95,7 +95,10 @@ def test_images_are_checked(detector: Planted) -> None:
 def test_a_large_central_face_beats_a_larger_one_at_the_edge() -> None:
     central, edge = _face(450, 450, 100), _face(0, 0, 150)
     assert choose([edge, central], (1000, 1000, 3), FacePolicy.LARGEST_CENTRAL) is central
-    assert choose([_face(450, 450, 100), large := _face(350, 350, 300)], (1000, 1000, 3), FacePolicy.LARGEST_CENTRAL) is large
+    assert (
+        choose([_face(450, 450, 100), large := _face(350, 350, 300)], (1000, 1000, 3), FacePolicy.LARGEST_CENTRAL)
+        is large
+    )
 
 
 def test_the_strict_policy_refuses_several_faces() -> None:

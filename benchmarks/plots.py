@@ -1,0 +1,105 @@
+"""The pictures in README.md: small PNG files that are the same each time they are made from the same figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+#: Edges of the similarity histograms that are recorded: cosine −1 … 1 in steps of 0.02.
+BINS: Final = np.linspace(-1.0, 1.0, 101)
+_SIZE_INCHES: Final = (6.0, 3.8)
+_DPI: Final = 80
+_COLOURS: Final = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+
+
+def trade_off(variants: Mapping[str, Any], path: Path) -> None:
+    """Draw detection error trade-offs with their intervals.
+
+    Parameters
+    ----------
+    variants : mapping
+        Name → figures with ``points`` (score, fmr, fnmr) and ``eer``.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, (name, found) in zip(_COLOURS, variants.items(), strict=False):
+        points = [p for p in found["points"] if p["score"] >= 10]
+        fmr = [p["fmr"][0] for p in points]
+        value, low, high = (np.array([p["fnmr"][k] for p in points]) for k in range(3))
+        axes.plot(fmr, value, color=colour, label=f"{name}, EER {100 * found['eer'][0]:.2f} %")
+        axes.fill_between(fmr, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xscale="log", yscale="log", xlabel="FMR", ylabel="FNMR", title="Detection error trade-off, 95 % intervals")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def similarities(found: Mapping[str, Any], path: Path) -> None:
+    """Draw the distributions of similarity of mated and non-mated comparisons, as shares, on a logarithmic scale."""
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, kind in zip(("tab:red", "tab:green"), ("non_mated", "mated"), strict=True):
+        counts = np.array(found["histogram"][kind])
+        label = f"{kind.replace('_', '-')} ({counts.sum():,})"
+        axes.stairs(counts / max(counts.sum(), 1), BINS, color=colour, fill=True, alpha=0.4, label=label)
+    for score in (30, 40):
+        for point in found["points"]:
+            if point["score"] == score:
+                axes.axvline(point["threshold"], color="black", linewidth=1, linestyle=":")
+                axes.text(point["threshold"], 0.5, f" {score}", fontsize=8)
+    axes.set(yscale="log", ylim=(1e-7, 1), xlim=(-0.6, 1), xlabel="cosine; dotted: thresholds of scores 30 and 40")
+    axes.set(ylabel="share of comparisons", title="Similarities")
+    axes.legend(loc="upper left")
+    _save(figure, path)
+
+
+def calibration(variants: Mapping[str, Any], path: Path) -> None:
+    """Draw the shipped tables: score over similarity, with the interval of the FMR measured at each threshold."""
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, (name, found) in zip(_COLOURS, variants.items(), strict=False):
+        if found["calibration"] is None:
+            continue
+        score, similarity, _, low, high = np.array(found["calibration"]["points"]).T
+        axes.plot(similarity, score, color=colour, label=name)
+        # The smallest FMR that JSON holds here stands for "none seen".
+        bounds = [-10 * np.log10(np.maximum(bound, 1e-8)) for bound in (high, low)]
+        axes.fill_between(similarity, *bounds, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="cosine", ylabel="score, −10·log10(FMR)", title="Calibration, 95 % interval of the FMR")
+    axes.grid(visible=True, alpha=0.3)
+    if axes.has_data():
+        axes.legend()
+    _save(figure, path)
+
+
+def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
+    """Draw horizontal bars of milliseconds with quartiles.
+
+    Parameters
+    ----------
+    rows : mapping
+        Label → (median, lower quartile, upper quartile), milliseconds.
+    title : str
+        What was timed.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=(_SIZE_INCHES[0], 0.9 + 0.34 * len(rows)))
+    median, low, high = np.array(list(rows.values())).T
+    places = np.arange(len(rows))[::-1]
+    axes.barh(places, median, xerr=(median - low, high - median), color=_COLOURS[0], alpha=0.7, capsize=3)
+    axes.set_yticks(places, list(rows))
+    axes.set(xlabel="ms", title=title)
+    axes.grid(visible=True, axis="x", alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    # Without the program's name and date: equal figures give equal bytes.
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,5 @@
+"""``python -m biometrik.cli`` is the command ``biometrik``."""
+
+from biometrik.cli import main
+
+main()

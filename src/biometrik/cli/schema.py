@@ -1,0 +1,279 @@
+"""The JSON that the command prints with ``--json``: one object, ASCII, on one line of standard output.
+
+Every object begins ``{"format": 1, "command": "verify", ...}``; an error is ``{"format": 1, "error": {"reason",
+"message"}}``, with ``tightest`` where the reason is THRESHOLD_UNSUPPORTED. Rates are 0..1, scores −10·log10(FMR),
+coordinates pixels, times RFC 3339 UTC. What cannot be said is ``null``, never −1. Objects:
+
+==============  =======================================================================================================
+decision        outcome, reasons, score, threshold, capped, max_fmr, achieved_fmr (rate), raw_score, comparisons,
+                encounter_id, calibration_id, model_contract_id, samples
+identification  outcome, reasons, candidates (rank, subject_id, encounter_id, galleries, score, capped, raw_score,
+                is_match), threshold, max_fpir, achieved_fpir (rate or null), coverage (gallery_version, galleries,
+                subjects, compared, exact, recall_claimed), calibration_id, model_contract_id, samples
+enrollment      outcome, subject_id, encounter_id, templates, samples
+sample          file, usable, reasons, faces_found, face (box, landmarks, confidence) or null,
+                quality (overall, acceptable, algorithm, components) or null
+component       name, value, measured, unit, threshold, acceptable, reason or null
+reason          code, text in the locale asked for
+rate            value, low, high, confidence
+==============  =======================================================================================================
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from biometrik.calibration import CalibrationTable
+from biometrik.reasons import Locale, Reason
+from biometrik.types import (
+    Candidate,
+    Decision,
+    Encounter,
+    Enrollment,
+    ErasureCertificate,
+    GalleryInfo,
+    Identification,
+    Interval,
+    Quality,
+    SampleReport,
+    Subject,
+)
+from biometrik.wording import is_capped
+
+if TYPE_CHECKING:
+    from biometrik.demo.story import Step, Story
+    from biometrik.doctor import Check
+    from biometrik.manifest import WeightsEntry
+    from biometrik.models import CatalogueRow
+
+Json = dict[str, object]
+
+
+def decision(value: Decision, table: CalibrationTable, files: Sequence[Path], locale: Locale) -> Json:
+    """Return a 1:1 decision; ``files`` are those of its samples, in order."""
+    return {
+        "outcome": value.outcome.value,
+        "reasons": _reasons(value.reasons, locale),
+        "score": value.score,
+        "threshold": value.threshold,
+        "capped": value.raw_score is not None and is_capped(value.raw_score, table),
+        "max_fmr": value.max_fmr,
+        "achieved_fmr": rate(value.achieved_fmr),
+        "raw_score": value.raw_score,
+        "comparisons": value.comparisons,
+        "encounter_id": value.encounter_id,
+        "calibration_id": value.calibration_id,
+        "model_contract_id": value.model_contract_id,
+        "samples": samples(value.samples, files, locale),
+    }
+
+
+def identification(value: Identification, table: CalibrationTable, files: Sequence[Path], locale: Locale) -> Json:
+    """Return a 1:N answer; ``files`` are those of its samples, in order."""
+    return {
+        "outcome": value.outcome.value,
+        "reasons": _reasons(value.reasons, locale),
+        "candidates": [_candidate(candidate, table) for candidate in value.candidates],
+        "threshold": value.threshold,
+        "max_fpir": value.max_fpir,
+        "achieved_fpir": None if value.achieved_fpir is None else rate(value.achieved_fpir),
+        "coverage": {
+            "gallery_version": value.coverage.gallery_version,
+            "galleries": list(value.coverage.galleries),
+            "subjects": value.coverage.subjects,
+            "compared": value.coverage.compared,
+            "exact": value.coverage.exact,
+            "recall_claimed": value.coverage.recall_claimed,
+        },
+        "calibration_id": value.calibration_id,
+        "model_contract_id": value.model_contract_id,
+        "samples": samples(value.samples, files, locale),
+    }
+
+
+def enrollment(value: Enrollment, files: Sequence[Path], locale: Locale) -> Json:
+    """Return an enrolment's answer; ``files`` are those of its samples, in order."""
+    return {
+        "outcome": value.outcome.value,
+        "subject_id": value.subject_id,
+        "encounter_id": value.encounter_id,
+        "templates": value.templates,
+        "samples": samples(value.samples, files, locale),
+    }
+
+
+def samples(reports: Sequence[SampleReport], files: Sequence[Path], locale: Locale) -> list[Json]:
+    """Return what became of each photograph."""
+    return [
+        {
+            "file": str(file),
+            "usable": report.usable,
+            "reasons": _reasons(report.reasons, locale),
+            "faces_found": report.faces_found,
+            "face": _face(report),
+            "quality": None if report.quality is None else _quality(report.quality, locale),
+        }
+        for report, file in zip(reports, files, strict=True)
+    ]
+
+
+def rate(value: Interval) -> Json:
+    """Return a rate with its interval."""
+    return {"value": value.value, "low": value.low, "high": value.high, "confidence": value.confidence}
+
+
+def subject(value: Subject) -> Json:
+    """Return a subject with its encounters, oldest first."""
+    return {
+        "subject_id": value.subject_id,
+        "created_at": value.created_at.isoformat(),
+        "encounters": [_encounter(encounter) for encounter in value.encounters],
+    }
+
+
+def gallery(value: GalleryInfo) -> Json:
+    """Return a gallery with its counts."""
+    return {
+        "name": value.name,
+        "kind": value.kind.value,
+        "created_at": value.created_at.isoformat(),
+        "subjects": value.subjects,
+        "encounters": value.encounters,
+    }
+
+
+def certificate(value: ErasureCertificate) -> Json:
+    """Return what an erasure removed."""
+    return {
+        "subject_id": value.subject_id,
+        "erased_at": value.erased_at.isoformat(),
+        "encounters": value.encounters,
+        "templates": value.templates,
+        "event": value.event,
+        "digest": value.digest,
+    }
+
+
+def _encounter(value: Encounter) -> Json:
+    return {
+        "encounter_id": value.encounter_id,
+        "status": value.status.value,
+        "galleries": list(value.galleries),
+        "created_at": value.created_at.isoformat(),
+        "templates": value.templates,
+    }
+
+
+def _candidate(value: Candidate, table: CalibrationTable) -> Json:
+    return {
+        "rank": value.rank,
+        "subject_id": value.subject_id,
+        "encounter_id": value.encounter_id,
+        "galleries": list(value.galleries),
+        "score": value.score,
+        "capped": is_capped(value.raw_score, table),
+        "raw_score": value.raw_score,
+        "is_match": value.is_match,
+    }
+
+
+def _face(report: SampleReport) -> Json | None:
+    if report.face is None:
+        return None
+    box = report.face.box
+    return {
+        "box": {"x": box.x, "y": box.y, "width": box.width, "height": box.height},
+        "landmarks": report.face.landmarks.tolist(),
+        "confidence": report.face.confidence,
+    }
+
+
+def _quality(value: Quality, locale: Locale) -> Json:
+    return {
+        "overall": value.overall,
+        "acceptable": value.acceptable,
+        "algorithm": value.algorithm,
+        "components": [
+            {
+                "name": component.name,
+                "value": component.value,
+                "measured": component.measured,
+                "unit": component.unit,
+                "threshold": component.threshold,
+                "acceptable": component.acceptable,
+                "reason": None if component.reason is None else _reason(component.reason, locale),
+            }
+            for component in value.components
+        ],
+    }
+
+
+def _reasons(values: Sequence[Reason], locale: Locale) -> list[Json]:
+    return [_reason(value, locale) for value in values]
+
+
+def _reason(value: Reason, locale: Locale) -> Json:
+    return {"code": value.value, "text": value.text(locale)}
+
+
+def declared(value: "WeightsEntry") -> Json:
+    """Return what is declared of weights."""
+    return {
+        "id": value.id,
+        "role": value.role.value,
+        "file": value.file,
+        "licence": value.licence,
+        "licence_note": value.licence_note,
+        "source": value.source,
+        "sha256": value.sha256,
+    }
+
+
+def weights(value: "CatalogueRow") -> Json:
+    """Return weights with their state on this machine."""
+    return {
+        **declared(value.entry),
+        "packs": list(value.packs),
+        "state": value.state.name,
+        "detail": value.detail,
+    }
+
+
+def check(value: "Check") -> Json:
+    """Return one of the doctor's checks."""
+    return {"name": value.name, "status": value.status.value, "finding": value.finding, "remedy": value.remedy}
+
+
+def story(value: "Story", page: Path) -> Json:
+    """Return the demo's steps and where its page is."""
+    return {
+        "passed": value.passed,
+        "page": str(page.absolute()),
+        "model_contract_id": value.model_contract_id,
+        "calibration_id": value.calibration.id,
+        "elapsed_ms": value.elapsed_s * 1e3,
+        "steps": [_step(step) for step in value.steps],
+    }
+
+
+def _step(value: "Step") -> Json:
+    score = threshold = asked = achieved = None
+    match value.result:
+        case Decision() as result:
+            score, threshold, asked, achieved = result.score, result.threshold, result.max_fmr, result.achieved_fmr
+        case Identification() as result:
+            score = result.candidates[0].score if result.candidates else None
+            threshold, asked, achieved = result.threshold, result.max_fpir, result.achieved_fpir
+    return {
+        "key": value.key,
+        "title": value.title,
+        "expected": value.expected,
+        "outcome": value.outcome,
+        "passed": value.passed,
+        "finding": value.finding,
+        "score": score,
+        "threshold": threshold,
+        "rate_asked": asked,
+        "rate_achieved": None if achieved is None else rate(achieved),
+        "elapsed_ms": value.elapsed_ms,
+    }

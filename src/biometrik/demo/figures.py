@@ -1,0 +1,122 @@
+"""The page's pictures: photographs with what was found in them, quality bars, and the scale of scores."""
+
+from base64 import b64encode
+from html import escape
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik import wording
+from biometrik.calibration import CalibrationTable
+from biometrik.demo.photographs import jpeg
+from biometrik.demo.story import Picture
+from biometrik.face.alignment import align
+from biometrik.reasons import Reason
+from biometrik.types import Face, Quality
+
+_MAX_SIDE_PX: Final = 480
+#: Geometry of the scale, in its own units.
+_WIDTH: Final = 600
+_LEFT, _RIGHT, _AXIS_Y = 14, 586, 44
+
+
+def photograph(picture: Picture) -> str:
+    """Return a figure: the photograph with box and landmarks, the aligned crop, and its quality."""
+    report = picture.report
+    face = report.face if report else None
+    image = picture.image
+    overlay = _overlay(face, image.width_px, image.height_px) if face else ""
+    crop = ""
+    if face:
+        source = _data_uri(align(image.pixels, face.landmarks))
+        crop = f'<img class="crop" alt="aligned crop" title="what the network sees" src="{source}">'
+    quality = _quality(report.quality, opened=bool(report.reasons)) if report and report.quality else ""
+    return (
+        '<figure><div class="shot">'
+        f'<img alt="{escape(picture.caption)}" src="{_data_uri(_bounded(image.pixels))}">{overlay}{crop}</div>'
+        f"<figcaption>{escape(picture.caption)}</figcaption>{quality}</figure>"
+    )
+
+
+def scale(score: float | None, threshold: float, table: CalibrationTable) -> str:
+    """Return the scale of scores up to the calibration's limit, with the threshold and, if there is one, a score."""
+    cap = table.points[-1].score
+
+    def at(value: float) -> float:
+        return round(_LEFT + (_RIGHT - _LEFT) * min(value, cap) / cap, 1)
+
+    ticks = "".join(
+        f'<line class="tick" x1="{at(s)}" x2="{at(s)}" y1="{_AXIS_Y - 4}" y2="{_AXIS_Y + 4}"/>'
+        f'<text class="{"edge" if s == 0 else "mid"}" x="{at(s)}" y="{_AXIS_Y + 18}">{s}</text>'
+        f'<text class="{"edge" if s == 0 else "mid"} soft" x="{at(s)}" y="{_AXIS_Y + 31}">'
+        f"{'anybody' if s == 0 else wording.one_in(10 ** (-s / 10))}</text>"
+        for s in range(0, int(cap) + 1, 10)
+    )
+    marker = ""
+    if score is not None:
+        x = at(score)
+        kind = "good" if score >= threshold else "stop"
+        anchor = "end" if x > _RIGHT - 40 else "start" if x < _LEFT + 40 else "middle"
+        marker = (
+            f'<path class="{kind}" d="M{x} {_AXIS_Y - 6} l-7 -12 h14 z"/>'
+            f'<text class="value {kind}" text-anchor="{anchor}" x="{x}" y="{_AXIS_Y - 24}">score {score:.1f}</text>'
+        )
+    return (
+        f'<svg class="scale" viewBox="0 0 {_WIDTH} 82" role="img" aria-label="scale of scores">'
+        f'<rect class="below" x="{_LEFT}" y="{_AXIS_Y - 3}" width="{at(threshold) - _LEFT}" height="6"/>'
+        f'<rect class="above" x="{at(threshold)}" y="{_AXIS_Y - 3}" width="{_RIGHT - at(threshold):.1f}" height="6"/>'
+        f'{ticks}<line class="threshold" x1="{at(threshold)}" x2="{at(threshold)}" y1="{_AXIS_Y - 20}"'
+        f' y2="{_AXIS_Y + 8}"/>{marker}</svg>'
+    )
+
+
+def advice(reasons: tuple[Reason, ...]) -> str:
+    """Return what to do, in English and Indonesian."""
+    if not reasons:
+        return ""
+    rows = "".join(
+        f'<li><span lang="en">{escape(reason.text("en"))}</span><span lang="id">{escape(reason.text("id"))}</span></li>'
+        for reason in reasons
+    )
+    return f'<ul class="advice">{rows}</ul>'
+
+
+def _quality(quality: Quality, *, opened: bool) -> str:
+    verdict = "acceptable" if quality.acceptable else "below the threshold"
+    rows = "".join(
+        f'<div class="name{"" if c.acceptable else " failed"}">{escape(wording.component_name(c))}</div>'
+        f'<div class="bar{"" if c.acceptable else " failed"}"><i style="width:{c.value:.0f}%"></i>'
+        f'<b style="left:{c.threshold:.0f}%"></b></div><div class="number">{c.value:.0f}</div>'
+        f'<div class="soft">{escape(wording.measurement(c))}</div>'
+        for c in quality.components
+    )
+    return (
+        f"<details{' open' if opened else ''}><summary>quality {quality.overall:.0f} of 100, {verdict}</summary>"
+        f'<div class="components">{rows}</div></details>'
+    )
+
+
+def _overlay(face: Face, width: int, height: int) -> str:
+    # Drawn over the photograph, in the pixels of the original.
+    box, unit = face.box, max(width, height) / 200
+    points = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.6 * unit:.2f}"/>' for x, y in face.landmarks)
+    return (
+        f'<svg class="found" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
+        f' stroke-width="{1.2 * unit:.2f}"/>{points}</svg>'
+    )
+
+
+def _bounded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    factor = _MAX_SIDE_PX / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = round(width * factor), round(height * factor)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _data_uri(pixels: NDArray[np.uint8]) -> str:
+    return f"data:image/jpeg;base64,{b64encode(jpeg(pixels)).decode()}"

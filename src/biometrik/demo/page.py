@@ -1,0 +1,302 @@
+"""The demo's page: one HTML file that needs nothing from anywhere else, for an officer to read."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from biometrik import __version__, wording
+from biometrik.calibration import CalibrationTable
+from biometrik.demo import figures
+from biometrik.demo.photographs import SOURCES
+from biometrik.demo.story import MAX_FMR, MAX_FPIR, Step, Story
+from biometrik.models import CatalogueRow
+from biometrik.types import Decision, Enrollment, ErasureCertificate, Identification
+
+#: Key prefixes of a chapter's steps, its title, and what it is about.
+_CHAPTERS: Final = (
+    (
+        ("enroll",),
+        "Enrolment",
+        "A photograph of each person becomes a template under an opaque id. Green: the face and its five landmarks as"
+        " the engine found them; in the corner: the aligned crop that the network sees.",
+    ),
+    (
+        ("verify-genuine", "verify-impostor", "verify-no", "verify-too", "verify-beyond"),
+        "Verification, 1:1",
+        "Is this person who they say they are? Beside each other: the photograph at enrolment, and the person at the"
+        " counter.",
+    ),
+    (
+        ("identify-known", "identify-stranger"),
+        "Identification, 1:N",
+        "Who is this, among everybody enrolled?",
+    ),
+    (
+        ("second", "reopen", "erase", "verify-erased", "identify-erased"),
+        "Keeping and erasing",
+        "What is enrolled lasts; what is erased is gone.",
+    ),
+)
+_KINDS: Final = {
+    "MATCH": ("good", "✓"),
+    "ENROLLED": ("good", "✓"),
+    "ERASED": ("good", "✓"),
+    "NO_MATCH": ("stop", "✗"),
+    "INCONCLUSIVE": ("wait", "?"),
+    "NEEDS_RECAPTURE": ("wait", "↻"),
+    "FAILURE_TO_ENROLL": ("wait", "↻"),
+}
+
+
+def render(story: Story, weights: Sequence[CatalogueRow], at: datetime) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    story : Story
+        What happened.
+    weights : sequence of CatalogueRow
+        The networks that took part.
+    at : datetime
+        When.
+    """
+    body = "".join(
+        (
+            _head(story, at),
+            _overview(story),
+            _reading(story.calibration),
+            *(_chapter(story, *chapter) for chapter in _CHAPTERS),
+            _grounds(story, weights),
+        )
+    )
+    css = (resources.files("biometrik.demo") / "page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>biometrik: the demonstration</title><style>{css}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def write(text: str, folder: Path) -> Path:
+    """Write ``index.html`` into a folder, which is created; readers see the old page or the new one, never half.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "index.html"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".index-", suffix=".html")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(page)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    return page
+
+
+def _head(story: Story, at: datetime) -> str:
+    right = sum(step.passed for step in story.steps)
+    kind = "good" if story.passed else "stop"
+    failed = ", ".join(step.key for step in story.steps if not step.passed)
+    verdict = (
+        f"All {len(story.steps)} steps came out as they must."
+        if story.passed
+        else f"{right} of {len(story.steps)} steps came out as they must; not so: {failed}."
+    )
+    return (
+        "<h1>The main job, on real faces</h1>"
+        '<p class="lead">People are enrolled, verified, searched for and erased, with the engine, the models and the'
+        " database that are installed here. Every answer on this page was computed when it was made:"
+        f" {at:%Y-%m-%d %H:%M} UTC, biometrik {escape(__version__)}, in {story.elapsed_s:.1f} s.</p>"
+        f'<div class="verdict is-{kind}">{"✓" if story.passed else "✗"} <span>{escape(verdict)}</span></div>'
+        '<p class="soft lead">Only one photograph of each person is at hand. The frame at the counter is therefore a'
+        " <em>re-photographed copy</em> of it: other scale, angle, light, sharpness and compression. That is easier"
+        " than another photograph on another day, so the genuine scores here say nothing about accuracy.</p>"
+    )
+
+
+def _overview(story: Story) -> str:
+    return _table(
+        ("#", "step", "outcome", "score, threshold#", "error rate asked → achieved", "ms#"),
+        [
+            (
+                str(number),
+                f'<a href="#{step.key}">{escape(step.title)}</a>',
+                _badge(step),
+                escape(wording.score_of(step.result)),
+                escape(wording.rates_of(step.result)),
+                f"{step.elapsed_ms:.0f}",
+            )
+            for number, step in enumerate(story.steps, start=1)
+        ],
+    )
+
+
+def _reading(table: CalibrationTable) -> str:
+    return (
+        "<h2>How to read a score</h2><article>"
+        '<p class="lead">A score says how rarely a stranger gets as far: 20 is 1 stranger in 100, 30 is 1 in 1,000, 40'
+        " is 1 in 10,000. It is never a percentage. The black line is the threshold, set by the false match rate"
+        f" (FMR) that was asked for, here {wording.one_in(MAX_FMR)}; a score that reaches it is a match. The scale ends"
+        " where the evidence ends. An answer is evidence for an officer, not a verdict.</p>"
+        f"{figures.scale(None, 30.0, table)}</article>"
+    )
+
+
+def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) -> str:
+    steps = [step for step in story.steps if step.key.startswith(prefixes)]
+    cards = [step for step in steps if step.outcome == "ENROLLED"]
+    grid = f'<div class="cards">{"".join(_step(step, story) for step in cards)}</div>' if cards else ""
+    rest = "".join(_step(step, story) for step in steps if step not in cards)
+    return f'<h2>{title}</h2><p class="soft lead">{about}</p>{grid}{rest}'
+
+
+def _step(step: Step, story: Story) -> str:
+    pictures = "".join(figures.photograph(picture) for picture in (*step.references, *step.probes))
+    count = len(step.references) + len(step.probes)
+    failed = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
+    gallery = f'<div class="pictures{" one" if count == 1 else ""}">{pictures}</div>' if pictures else ""
+    words = f"{failed}{_answer(step, story)}"
+    body = f'<div class="body">{gallery}<div>{words}</div></div>' if gallery else words
+    return (
+        f'<article id="{step.key}"{"" if step.passed else " class=failed-step"}><header><h3>{escape(step.title)}</h3>'
+        f'{_badge(step)}</header><p class="soft">{escape(step.purpose)}</p>{body}</article>'
+    )
+
+
+def _answer(step: Step, story: Story) -> str:
+    table = story.calibration
+    fine = f'<p class="fine">{step.elapsed_ms:.0f} ms</p>'
+    finding = f'<p class="words">{escape(step.finding)}</p>' if step.finding else ""
+    match step.result:
+        case Decision() as decision:
+            words, scale = "", ""
+            if decision.score is not None and decision.raw_score is not None:
+                capped = wording.is_capped(decision.raw_score, table)
+                comparison = wording.against_threshold(decision.score, decision.threshold)
+                words = f"{comparison}: {wording.strength(decision.score, capped=capped)}."
+                scale = figures.scale(decision.score, decision.threshold, table)
+            rates = wording.asked_and_achieved("FMR", decision.max_fmr, decision.achieved_fmr)
+            return (
+                f'<p class="words">{escape(_capital(words))}</p>{scale}{figures.advice(decision.reasons)}{finding}'
+                f'<p class="fine">{escape(rates)}. {_milliseconds(step)}</p>'
+            )
+        case Identification() as found:
+            return f"{_candidates(found, table)}{figures.advice(found.reasons)}{finding}{_search_line(found, step)}"
+        case Enrollment() as enrolled:
+            reasons = enrolled.samples[0].reasons if enrolled.outcome.value != "ENROLLED" else ()
+            return f"{figures.advice(reasons)}{fine}"
+        case ErasureCertificate() as certificate:
+            return (
+                f"<dl><dt>subject</dt><dd>{escape(certificate.subject_id)}</dd><dt>erased at</dt>"
+                f"<dd>{certificate.erased_at:%Y-%m-%d %H:%M:%S} UTC</dd><dt>removed</dt><dd>{certificate.encounters}"
+                f" encounter, {certificate.templates} template, from database and index</dd><dt>entry of the event log"
+                f"</dt><dd>{certificate.event}</dd><dt>digest</dt><dd><code>{certificate.digest}</code></dd></dl>"
+                f"{finding}{fine}"
+            )
+        case _:
+            return f"{finding}{fine}"
+
+
+def _candidates(found: Identification, table: CalibrationTable) -> str:
+    if not found.candidates:
+        return ""
+    threshold = found.threshold or 0.0
+    rows = [
+        (
+            str(candidate.rank),
+            escape(candidate.subject_id),
+            wording.against_threshold(candidate.score, threshold).removeprefix("score "),
+            wording.one_in(10 ** (-candidate.score / 10)),
+        )
+        for candidate in found.candidates
+    ]
+    best = figures.scale(found.candidates[0].score, threshold, table)
+    return best + _table(("rank#", "candidate", "score, threshold#", "strangers of this score"), rows)
+
+
+def _search_line(found: Identification, step: Step) -> str:
+    rates = (
+        ""
+        if found.max_fpir is None or found.achieved_fpir is None
+        else wording.asked_and_achieved("FPIR", found.max_fpir, found.achieved_fpir) + ". "
+    )
+    searched = f"{found.coverage.subjects} people searched, {'exactly' if found.coverage.exact else 'approximately'}."
+    return f'<p class="fine">{escape(rates)}{searched} {_milliseconds(step)}</p>'
+
+
+def _grounds(story: Story, weights: Sequence[CatalogueRow]) -> str:
+    table = story.calibration
+    networks = _table(
+        ("weights", "role", "licence", "sha256"),
+        [
+            (
+                f"<code>{escape(row.entry.id)}</code>",
+                escape(row.entry.role.value),
+                escape(f"{row.entry.licence}. {row.entry.licence_note}"),
+                f"<code>{row.entry.sha256[:16]}…</code> {escape(row.state.value)}",
+            )
+            for row in weights
+        ],
+    )
+    sources = _table(("file", "rights"), [(f"<code>{s.package}/{s.path}</code>", escape(s.rights)) for s in SOURCES])
+    return (
+        "<h2>What it rests on</h2>"
+        f"<article><h3>Models</h3><p>Contract <code>{escape(story.model_contract_id)}</code>: detector, alignment,"
+        " preprocessing and embedder, hashed together and pinned on every template. Templates of another contract are"
+        f" never compared.</p>{networks}</article>"
+        f"<article><h3>Calibration</h3><dl><dt>table</dt><dd><code>{escape(table.id)}</code></dd>"
+        f"<dt>data</dt><dd>{escape(table.dataset)}: {table.subjects:,} people, {table.images:,} photographs,"
+        f" {table.failures_to_enroll} without a template</dd>"
+        f"<dt>comparisons</dt><dd>{table.mated:,} of one person, {table.non_mated:,} of two</dd>"
+        f"<dt>measured</dt><dd>{table.date.isoformat()}; {escape(table.method)}</dd>"
+        f"<dt>tightest FMR</dt><dd>{wording.one_in(table.tightest_fmr)} ({table.tightest_fmr:.2g})</dd></dl></article>"
+        f"<article><h3>Photographs</h3>{sources}</article>"
+        "<article><h3>Limits</h3><ul>"
+        "<li>The calibration speaks for the people it was measured on; another population, camera or age gap needs its"
+        " own.</li>"
+        "<li>Genuine scores here come from copies of the same photograph.</li>"
+        "<li>Nothing here tells a living face from a picture of one: presentation attacks are not detected.</li>"
+        f"<li>1:N asks for a false positive rate of {wording.one_in(MAX_FPIR)} a search; the threshold rises with the"
+        " number of people.</li>"
+        "<li>Milliseconds are of one run on this machine, whatever else it did.</li></ul></article>"
+        "<footer>Made by <code>biometrik demo</code>. The photographs are here only so that the page can be understood:"
+        " do not publish it.</footer>"
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    # Cells are HTML already; a head that ends in # is a column of numbers.
+    kinds = [' class="number"' if head.endswith("#") else "" for head in heads]
+    top = "".join(f"<th{kind}>{escape(head.rstrip('#'))}</th>" for head, kind in zip(heads, kinds, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, kinds, strict=True))}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _badge(step: Step) -> str:
+    kind, sign = _KINDS.get(step.outcome, ("told", "!"))
+    return f'<span class="badge is-{kind}">{sign} {escape(step.outcome.replace("_", " "))}</span>'
+
+
+def _milliseconds(step: Step) -> str:
+    return f"{step.elapsed_ms:.0f} ms."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

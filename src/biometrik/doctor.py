@@ -1,0 +1,243 @@
+"""``biometrik doctor``: what this machine lacks, and what to do about it."""
+
+import importlib
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from biometrik import models, wording
+from biometrik.calibration import load_calibrations
+from biometrik.config import EngineConfig
+from biometrik.engine import Engine
+from biometrik.errors import BiometrikError, CalibrationNotFoundError, DatabaseLockedError, ProviderUnavailableError
+from biometrik.face.detection import DETECTORS
+from biometrik.face.pipeline import FacePipeline
+from biometrik.inference import Runtime, provider_names, wheel_conflicts
+
+_OLDEST_PYTHON: Final = (3, 11)
+#: What each module is for, and what brings it.
+_MODULES: Final = {
+    "onnxruntime": "pip install 'biometrik[cpu]' (or [gpu])",
+    "faiss": "pip install 'biometrik[cpu]' (or [gpu])",
+    "cv2": "pip install --force-reinstall --no-deps opencv-python-headless",
+}
+_MIB: Final = 1 << 20
+#: A process with the bundled models stays below 500 MiB; below that it cannot start, below twice that it may not.
+_MEMORY_FAIL, _MEMORY_WARN = 500 * _MIB, 1000 * _MIB
+#: A template takes about 1 KiB in the database: 100 MiB hold 100,000 more, with room for the write-ahead log.
+_DISK_FAIL, _DISK_WARN = 100 * _MIB, 1024 * _MIB
+
+
+class Status(Enum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name : str
+        What.
+    status : Status
+        ``FAIL``: biometrik, or what was asked for, cannot work.
+    finding : str
+        What is the case.
+    remedy : str
+        What to do; "" where nothing is to be done.
+    """
+
+    name: str
+    status: Status
+    finding: str
+    remedy: str = ""
+
+
+def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Check]:
+    """Look at everything that biometrik needs, and give each finding as it is made.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        What is to run: models, provider, cache.
+    database : Path, optional
+        A database to look at; it is neither created nor changed.
+    """
+    looks: list[tuple[str, Callable[[], Check]]] = [("python", _python)]
+    looks += [(module, partial(_module, module)) for module in _MODULES]
+    looks.append(("cpu", _cpu))
+    looks += [(f"provider {name}", partial(_provider, config, name)) for name in provider_names()]
+    looks.append(("weights", partial(_weights, config)))
+    looks.append(("cache", partial(_cache, config)))
+    looks.append(("calibration", partial(_calibration, config)))
+    if database is not None:
+        looks.append(("database", partial(_database, config, database)))
+    looks += [("disk", partial(_disk, database or Path())), ("memory", _memory)]
+    for name, look in looks:
+        try:
+            yield replace(look(), name=name)
+        except BiometrikError as error:
+            yield Check(name, Status.FAIL, str(error), "see the message")
+        except Exception as error:  # a machine that is broken in an unforeseen way is what a doctor is for
+            yield Check(
+                name, Status.FAIL, f"{type(error).__name__}: {error}", "report this with biometrik doctor --json"
+            )
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return Check("", Status.FAIL, version, "install Python 3.11 or newer")
+    return Check("", Status.OK, version)
+
+
+def _module(name: str) -> Check:
+    for conflict in wheel_conflicts():
+        if conflict.module == name:
+            finding = f"{' and '.join(conflict.distributions)} are installed and overwrite each other's files"
+            return Check("", Status.FAIL, finding, conflict.remedy)
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        return Check("", Status.FAIL, f"cannot be imported: {error}", _MODULES[name])
+    # What is left of a package that another one's removal emptied imports, but holds nothing.
+    version = getattr(module, "__version__", None)
+    if version is None:
+        return Check("", Status.FAIL, "imports, but its files are gone", f"uninstall it, then {_MODULES[name]}")
+    return Check("", Status.OK, f"{version}, one distribution")
+
+
+def _cpu() -> Check:
+    flags = _cpu_flags()
+    cores = len(os.sched_getaffinity(0))
+    has = {
+        "AVX2": "avx2" in flags,
+        "AVX-512": "avx512f" in flags,
+        "VNNI": bool(flags & {"avx512_vnni", "avx_vnni"}),
+        "bf16": bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
+    }
+    present = ", ".join(name for name, there in has.items() if there) or "none of AVX2, AVX-512, VNNI, bf16"
+    bf16 = "--provider openvino --precision bf16 can run" if has["bf16"] else "no bf16: models run in fp32"
+    finding = f"{cores} core(s) usable; {present}; {bf16}"
+    if "avx2" not in flags and os.uname().machine == "x86_64":
+        return Check("", Status.WARN, finding, "a CPU with AVX2 (2013 or later) is several times faster")
+    return Check("", Status.OK, finding)
+
+
+def _provider(config: EngineConfig, name: str) -> Check:
+    asked = name == config.runtime.provider
+    runtime = replace(config.runtime, provider=name, precision=config.runtime.precision if asked else "fp32")
+    try:
+        DETECTORS.load("yunet")(config.face.detection, Runtime(runtime, config.models))
+    except ProviderUnavailableError as error:
+        if asked:
+            return Check("", Status.FAIL, str(error), "follow the message, or choose another --provider")
+        return Check("", Status.OK, f"not asked for, and cannot run here: {error}")
+    return Check("", Status.OK, f"runs{', and is the one in force' if asked else ''}")
+
+
+def _weights(config: EngineConfig) -> Check:
+    states = models.WeightsState
+    here = [row for row in models.catalogue(config.models) if row.state is not states.ABSENT or not row.packs]
+    broken = [row for row in here if row.state in (states.DAMAGED, states.ABSENT)]
+    if broken:
+        finding = "; ".join(f"{row.entry.id}: {row.state.value}" for row in broken)
+        return Check("", Status.FAIL, finding, "; ".join(row.detail for row in broken))
+    finding = "; ".join(f"{row.entry.id} {row.state.value} ({row.entry.licence})" for row in here)
+    unsure = any(row.state is states.UNDECLARED for row in here)
+    remedy = "declare the sha256 that you trust in the pack's biometrik.toml" if unsure else ""
+    return Check("", Status.WARN if unsure else Status.OK, finding, remedy)
+
+
+def _cache(config: EngineConfig) -> Check:
+    folder = config.models.cache or models.default_cache_dir()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        finding = f"{folder}: cannot be written ({error.strerror})"
+        return Check("", Status.FAIL, finding, "name another folder with --cache or BIOMETRIK_CACHE")
+    return Check("", Status.OK, f"{folder}{'' if existing == folder else ', made when first needed'}")
+
+
+def _calibration(config: EngineConfig) -> Check:
+    contract = FacePipeline(config.face, Runtime(config.runtime, config.models)).contract_id
+    table = load_calibrations(config.models.calibrations).get(contract)
+    if table is None:
+        remedy = "make a table with scripts/calibrate on your own people and name it with --calibration"
+        return Check("", Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {contract}", remedy)
+    return Check("", Status.OK, wording.evidence(table))
+
+
+def _database(config: EngineConfig, database: Path) -> Check:
+    if not database.exists():
+        return Check("", Status.WARN, f"{database}: not there yet", "the first enrolment makes it; check the name")
+    try:
+        with Engine.open(database, config) as engine:
+            foreign = engine.foreign_templates
+            people = sum(gallery.subjects for gallery in engine.galleries() if gallery.name == "default")
+    except DatabaseLockedError as error:
+        return Check("", Status.WARN, str(error), "fine if that program is meant to serve it; else end it")
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    finding = f"{database}: opens, schema version {version}, {people:,} people in the default gallery"
+    if foreign:
+        finding += f", {foreign:,} template(s) of other models"
+        remedy = "those people are not found: enrol them again, or open the database with their models"
+        return Check("", Status.WARN, finding, remedy)
+    return Check("", Status.OK, finding)
+
+
+def _disk(database: Path) -> Check:
+    folder = next(path for path in (database.absolute(), *database.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    return _amount(free, f"{free / _MIB:,.0f} MiB free at {folder}", _DISK_FAIL, _DISK_WARN, "free some space")
+
+
+def _memory() -> Check:
+    available = _available_memory()
+    finding = f"{available / _MIB:,.0f} MiB available"
+    return _amount(available, finding, _MEMORY_FAIL, _MEMORY_WARN, "end other programs, or give the container more")
+
+
+def _amount(value: int, finding: str, fail: int, warn: int, remedy: str) -> Check:
+    status = Status.FAIL if value < fail else Status.WARN if value < warn else Status.OK
+    return Check("", status, finding, "" if status is Status.OK else remedy)
+
+
+def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    # "flags" on x86, "Features" on ARM.
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _available_memory() -> int:
+    # Bytes: what the machine has left, or less where a control group sets a limit.
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no control group, or "max"
+        return available
+    return min(available, max(0, limit - used))

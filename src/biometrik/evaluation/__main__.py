@@ -1,0 +1,100 @@
+"""``python -m biometrik.evaluation``: calibrate the face models on a folder of labelled photographs."""
+
+import argparse
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from biometrik.calibration import CalibrationTable
+from biometrik.config import FaceParameters, ModelParameters, RuntimeParameters
+from biometrik.errors import BiometrikError
+from biometrik.evaluation.calibration import calibrate
+from biometrik.evaluation.protocols import LabelledImages, compare_all, embed_with, enroll, labelled_images
+from biometrik.face.pipeline import FacePipeline
+from biometrik.inference import Runtime
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make one table with and one without the mirrored crop, and write each as a JSON file.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 with the error on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True)
+    models = ModelParameters(cache=options.cache, pack=options.pack)
+    base = FaceParameters(detector=options.detector, embedder=options.embedder)
+    try:
+        data = labelled_images(options.data, options.name)
+        for flip in (False, True):
+            pipeline = FacePipeline(replace(base, flip=flip), Runtime(RuntimeParameters(), models))
+            table = _table(data, pipeline, console)
+            path = write(table, options.out)
+            console.print(
+                f"{path.name}: {table.subjects:,} subjects, {table.mated:,} mated and {table.non_mated:,} non-mated "
+                f"comparisons, {table.failures_to_enroll} failures to enrol, tightest FMR {table.tightest_fmr:.2g}",
+                highlight=False,
+            )
+    except (BiometrikError, OSError) as error:
+        console.print(str(error), style="red", highlight=False)
+        return 1
+    return 0
+
+
+def write(table: CalibrationTable, folder: Path) -> Path:
+    """Write a table as ``<dataset>-<models>.json``, whole or not at all; return where.
+
+    The name leaves out the digest of the model contract: a table of changed models takes the place of the old one.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{table.dataset}-{table.model_contract_id.partition('@')[0]}.json"
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(table.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _table(data: LabelledImages, pipeline: FacePipeline, console: Console) -> CalibrationTable:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(pipeline.contract_id, total=len(data.paths))
+        enrolled = enroll(data, embed_with(pipeline), progress=lambda done: progress.advance(task, done))
+    with console.status("comparing and resampling"):
+        trials = compare_all(enrolled.embeddings, enrolled.subjects, failures_to_enroll=enrolled.failures_to_enroll)
+        today = datetime.datetime.now(datetime.UTC).date()
+        return calibrate(trials, model_contract_id=pipeline.contract_id, dataset=data.name, date=today)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="calibrate", description=(main.__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds images/<person>/<file>")
+    parser.add_argument("--name", default="", help="name of the data set in the table; default: the folder's")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--detector", default=FaceParameters().detector, help="plug-in name")
+    parser.add_argument("--embedder", default=FaceParameters().embedder, help="plug-in name")
+    parser.add_argument("--pack", type=Path, help="folder of an InsightFace pack")
+    parser.add_argument("--cache", type=Path, help="folder for folded weights; default: the user's cache folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""A SQLite file that one process owns: opening and checking it, one writer, several readers, typed errors."""
+
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from biometrik.errors import (
+    EngineClosedError,
+    EngineStateError,
+    GalleryError,
+    StoreDamagedError,
+    StoreUnavailableError,
+)
+from biometrik.gallery.ownership import Ownership
+
+#: "BMTK" in the file's header, so that ``file`` and we know whose it is.
+_APPLICATION_ID: Final = int.from_bytes(b"BMTK", "big")
+_READERS: Final = 4
+#: How long another connection (a backup, an administrator's shell) may hold the file before a call gives up, seconds.
+_PATIENCE_S: Final = 10.0
+_DAMAGE_CODES: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT}
+)
+_RESTORE: Final = "restore a backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file of ours holds.
+
+    Parameters
+    ----------
+    version : int
+        Written into the file; a newer one is refused.
+    script : str
+        SQL that creates tables, indexes and triggers.
+    fill : callable
+        Writes the rows that exist from the start; called within the transaction that runs the script.
+    """
+
+    version: int
+    script: str
+    fill: Callable[[sqlite3.Connection], None]
+
+
+class Database:
+    """An open SQLite file in WAL mode; thread-safe.
+
+    A write is on disk when it returns (``synchronous=FULL``). Readers see the last commit and wait for no writer.
+    Deleted content is overwritten with zeros (``secure_delete``). A new file appears whole or not at all, with mode
+    0600. The file is checked in full when it is opened.
+
+    Parameters
+    ----------
+    path : Path
+        The file; created if it is not there. Its folder must exist.
+    schema : Schema
+        What it holds.
+
+    Raises
+    ------
+    DatabaseLockedError
+        Another process, or another Database of this one, owns it.
+    StoreDamagedError
+        The file is not a database, fails SQLite's integrity check, or lost its main file.
+    StoreUnavailableError
+        It cannot be read or written, is another application's, or a newer version wrote it.
+    """
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        self.path = Path(os.path.realpath(path))  # two names of one file must find the same lock
+        if not self.path.parent.is_dir():
+            raise StoreUnavailableError(f"database {self.path}: expected an existing folder; create it first")
+        self._pid = os.getpid()
+        self._closed = False
+        self._write_lock = threading.Lock()
+        self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
+        self._ownership = Ownership(self.path)
+        try:
+            with self._translated():
+                if not self.path.exists():
+                    self._create(schema)
+                connections = [self._opened(schema)]
+                try:
+                    for _ in range(_READERS):
+                        connections.append(self._connect(self.path))
+                        connections[-1].execute("PRAGMA query_only=ON")
+                except BaseException:
+                    for connection in connections:
+                        connection.close()
+                    raise
+        except BaseException:
+            self._ownership.release()
+            raise
+        self._writer, *readers = connections
+        for reader in readers:
+            self._readers.put(reader)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a transaction that is committed at the end, or rolled back where an error is raised.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The disk is full, read-only or gone; nothing was written.
+        """
+        self._refuse_elsewhere()
+        with self._write_lock, self._translated():
+            self._refuse_closed()
+            if self._writer.in_transaction:  # an earlier rollback failed, too
+                self._writer.execute("ROLLBACK")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one state of the database throughout."""
+        self._refuse_elsewhere()
+        reader = self._readers.get()
+        try:
+            if reader is None:
+                raise EngineClosedError("database: closed")
+            with self._translated():
+                reader.execute("BEGIN")
+                try:
+                    yield reader
+                finally:
+                    with suppress(sqlite3.Error):
+                        reader.execute("ROLLBACK")
+        finally:
+            self._readers.put(reader)
+
+    def scrub(self) -> None:
+        """Move the write-ahead log into the file and empty it, so that it holds no bytes of what was deleted.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The disk failed, or another program kept on reading. The next call, :meth:`close`, and the next opening
+            try again.
+        """
+        self._refuse_elsewhere()
+        with self._write_lock, self._translated():
+            self._refuse_closed()
+            self._truncate_log(self._writer)
+
+    def close(self) -> None:
+        """Wait for calls in flight, close the file and give up its ownership. Closing twice is fine."""
+        self._refuse_elsewhere()
+        with self._write_lock:
+            if self._closed:
+                return
+            self._closed = True
+            for _ in range(_READERS):
+                reader = self._readers.get()
+                if reader is not None:
+                    reader.close()
+            for _ in range(_READERS):
+                self._readers.put(None)
+            try:
+                with self._translated():
+                    self._truncate_log(self._writer)
+            finally:
+                with suppress(sqlite3.Error):
+                    self._writer.close()
+                self._ownership.release()
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _create(self, schema: Schema) -> None:
+        # Under another name first: a file of this name is complete, and an empty one is damage.
+        log = self._beside("-wal")
+        if log.exists():
+            raise StoreDamagedError(
+                f"database {self.path}: the file is gone, but its log {log.name} is there; {_RESTORE}, or move the log"
+            )
+        draft = self._beside(".new")
+        try:
+            self._beside(".new-journal").unlink(missing_ok=True)  # else it would be rolled into the new draft
+            draft.unlink(missing_ok=True)
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            connection = self._connect(draft)
+            try:
+                _write_schema(connection, schema)
+            finally:
+                connection.close()
+            draft.rename(self.path)
+            _sync_folder(self.path.parent)
+        except (OSError, sqlite3.Error):
+            for leftover in (draft, self._beside(".new-journal")):
+                with suppress(OSError):
+                    leftover.unlink(missing_ok=True)
+            raise
+
+    def _opened(self, schema: Schema) -> sqlite3.Connection:
+        if self.path.stat().st_size == 0:
+            raise StoreDamagedError(f"database {self.path}: the file is empty; {_RESTORE}, or remove it to start anew")
+        connection = self._connect(self.path)
+        try:
+            self._check_origin(connection, schema)
+            if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+                raise StoreUnavailableError(f"database {self.path}: its file system has no write-ahead log; move it")
+            self._check_integrity(connection, schema)
+            self._truncate_log(connection)  # a crash may have left bytes of what was erased
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_origin(self, connection: sqlite3.Connection, schema: Schema) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION_ID:
+            raise StoreUnavailableError(
+                f"database {self.path}: expected a biometrik database, got another application's; name another file"
+            )
+        if version > schema.version:
+            raise StoreUnavailableError(
+                f"database {self.path}: expected schema version {schema.version} or older, got {version};"
+                " a newer biometrik wrote it, install that"
+            )
+
+    def _check_integrity(self, connection: sqlite3.Connection, schema: Schema) -> None:
+        # The full check, not the quick one: only it finds an index entry that no longer fits its row, for which a
+        # look-up would answer "not found". It takes 5.6 s per million encounters; filling the index takes longer.
+        findings = connection.execute("PRAGMA integrity_check(1)").fetchall()
+        if findings != [("ok",)]:
+            raise StoreDamagedError(f"database {self.path}: fails its integrity check; {_RESTORE}")
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise StoreDamagedError(f"database {self.path}: holds rows that refer to nothing; {_RESTORE}")
+        if _definitions(connection) != _expected_definitions(schema.script):
+            raise StoreDamagedError(
+                f"database {self.path}: its tables are not those of version {schema.version}; {_RESTORE}"
+            )
+
+    # --- within --------------------------------------------------------------------------------------------------
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        for setting in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        return connection
+
+    def _truncate_log(self, connection: sqlite3.Connection) -> None:
+        # Waits for readers that began before the last commit. SQLite's own waiting sleeps up to 100 ms at a time.
+        deadline = time.monotonic() + _PATIENCE_S
+        connection.execute("PRAGMA busy_timeout=0").fetchall()
+        try:
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise self._log_is_held()
+                time.sleep(0.002)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={round(1000 * _PATIENCE_S)}").fetchall()
+
+    def _log_is_held(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"database {self.path}: its log could not be emptied and may hold bytes of what was erased;"
+            " another program is reading the file: end it, the next erasure or closing tries again"
+        )
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise EngineClosedError("database: closed")
+
+    def _refuse_elsewhere(self) -> None:
+        if os.getpid() != self._pid:
+            raise EngineStateError("database: opened by the parent of this process; open it again here")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _typed(self.path, error) from error
+        except OSError as error:
+            raise StoreUnavailableError(f"database {self.path}: {error.strerror}") from error
+
+
+def _typed(path: Path, error: sqlite3.Error) -> GalleryError:
+    # The code's low byte is the kind. Errors of the Python module have none: text that is not UTF-8, mostly.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in _DAMAGE_CODES:
+        return StoreDamagedError(f"database {path}: damaged ({error}); {_RESTORE}")
+    remedy = {
+        sqlite3.SQLITE_FULL: "free space on the disk",
+        sqlite3.SQLITE_READONLY: "give this user write access to the file and its folder",
+        sqlite3.SQLITE_CANTOPEN: "give this user write access to the file and its folder",
+        sqlite3.SQLITE_BUSY: "end the other program that uses the file",
+    }.get(code, "look at the system's log")
+    return StoreUnavailableError(f"database {path}: {error}; {remedy}")
+
+
+def _write_schema(connection: sqlite3.Connection, schema: Schema) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _statements(schema.script):
+        connection.execute(statement)
+    schema.fill(connection)
+    connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={schema.version}")
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> list[str]:
+    # executescript would commit the transaction around it.
+    statements, begun = [], ""
+    for line in script.splitlines(keepends=True):
+        begun += line
+        if sqlite3.complete_statement(begun):
+            statements.append(begun)
+            begun = ""
+    return statements
+
+
+def _definitions(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    return connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
+    ).fetchall()
+
+
+def _expected_definitions(script: str) -> list[tuple[str, str, str]]:
+    with sqlite3.connect(":memory:") as pattern:
+        for statement in _statements(script):
+            pattern.execute(statement)
+        found = _definitions(pattern)
+    pattern.close()
+    return found
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

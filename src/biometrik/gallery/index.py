@@ -1,0 +1,191 @@
+"""Finding the most similar vectors: the plug-in interface of indexes."""
+
+import abc
+import threading
+from typing import ClassVar, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik.errors import InvalidInputError
+from biometrik.registry import Registry
+
+
+class Index(abc.ABC):
+    """Vectors under the caller's own ids, searched by inner product.
+
+    Thread-safe: each method is atomic. Vectors are taken as they are; the inner product of unit vectors is their
+    cosine, that of a unit vector with a mean of unit vectors is the mean of the cosines.
+
+    Parameters
+    ----------
+    dimension : int
+        D, the length of each vector, 1 or more.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether a search compares with every vector and returns the true best.
+    recall_claimed : float
+        Share of the true best that a search promises to return, as a benchmark measured it; 1.0 where exact.
+    """
+
+    exact: ClassVar[bool]
+    recall_claimed: ClassVar[float]
+
+    def __init__(self, dimension: int) -> None:
+        if dimension < 1:
+            raise InvalidInputError(f"dimension: expected 1 or more, got {dimension}")
+        self.dimension = dimension
+        self._lock = threading.Lock()
+        self._create()
+
+    @final
+    def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Make vectors findable; all of them or, where an error is raised, none.
+
+        Parameters
+        ----------
+        ids : (N,) int64
+            0 or more, distinct and not in the index.
+        vectors : (N, D) float32
+            Finite.
+
+        Raises
+        ------
+        InvalidInputError
+            Shapes, dtypes, an id that is negative, repeated or in the index already, a value that is not finite.
+        """
+        ids = _checked_ids(ids)
+        vectors = self._checked_vectors("vectors", vectors)
+        if len(vectors) != len(ids):
+            raise InvalidInputError(f"vectors: expected {len(ids)}, one an id, got {len(vectors)}")
+        if len(ids) == 0:
+            return
+        with self._lock:
+            if any(self._holds(number) for number in ids.tolist()):
+                raise InvalidInputError("ids: expected ids that are not in the index yet; remove them first")
+            self._add(ids, vectors)
+
+    @final
+    def remove(self, ids: NDArray[np.int64]) -> None:
+        """Forget vectors; all of them or, where an error is raised, none.
+
+        Parameters
+        ----------
+        ids : (N,) int64
+            Distinct and in the index.
+
+        Raises
+        ------
+        InvalidInputError
+            Shape, dtype, an id that is repeated or not in the index.
+        """
+        ids = _checked_ids(ids)
+        with self._lock:
+            if not all(self._holds(number) for number in ids.tolist()):
+                raise InvalidInputError("ids: expected ids that are in the index")
+            self._remove(ids)
+
+    @final
+    def search(
+        self, queries: NDArray[np.float32], count: int, *, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the most similar vectors of each query, best first; of equally similar ones the lower id first.
+
+        Parameters
+        ----------
+        queries : (Q, D) float32
+            Finite.
+        count : int
+            How many a query, 1 or more.
+        allowed : (M,) int64, optional
+            Only these ids are compared; ids that are not in the index are no error. None compares with all.
+
+        Returns
+        -------
+        ids : (Q, count) int64
+            -1 where there were fewer to compare with.
+        similarities : (Q, count) float32
+            Inner products; -inf where the id is -1. The same for the same pair of vectors, whatever else is
+            in the index or in the batch.
+
+        Raises
+        ------
+        InvalidInputError
+            Shapes, dtypes, a value that is not finite, a count below 1.
+        """
+        queries = self._checked_vectors("queries", queries)
+        if count < 1:
+            raise InvalidInputError(f"count: expected 1 or more, got {count}")
+        if allowed is not None:
+            allowed = _int64("allowed", allowed)
+        ids = np.full((len(queries), count), -1, dtype=np.int64)
+        similarities = np.full((len(queries), count), -np.inf, dtype=np.float32)
+        if len(queries):
+            with self._lock:
+                self._search(queries, allowed, ids, similarities)
+        return ids, similarities
+
+    @final
+    def __len__(self) -> int:
+        """Return how many vectors can be found."""
+        with self._lock:
+            return self._count()
+
+    # --- what an index writes: all are called with the lock held and checked arguments --------------------------
+
+    @abc.abstractmethod
+    def _create(self) -> None:
+        """Start empty; called once."""
+
+    @abc.abstractmethod
+    def _holds(self, number: int) -> bool: ...
+
+    @abc.abstractmethod
+    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None: ...
+
+    @abc.abstractmethod
+    def _remove(self, ids: NDArray[np.int64]) -> None: ...
+
+    @abc.abstractmethod
+    def _search(
+        self,
+        queries: NDArray[np.float32],
+        allowed: NDArray[np.int64] | None,
+        ids: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+    ) -> None:
+        """Fill the answers' first columns, best first, and leave the rest as it is."""
+
+    @abc.abstractmethod
+    def _count(self) -> int: ...
+
+    def _checked_vectors(self, what: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension or vectors.dtype != np.float32:
+            raise InvalidInputError(
+                f"{what}: expected (N, {self.dimension}) float32, got {vectors.shape} {vectors.dtype}"
+            )
+        if not np.isfinite(vectors).all():
+            raise InvalidInputError(f"{what}: expected finite values")
+        return np.ascontiguousarray(vectors)
+
+
+def _int64(what: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    if ids.ndim != 1 or ids.dtype != np.int64:
+        raise InvalidInputError(f"{what}: expected (N,) int64, got {ids.shape} {ids.dtype}")
+    return ids
+
+
+def _checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    ids = _int64("ids", ids)
+    if len(ids) and ids.min() < 0:
+        raise InvalidInputError(f"ids: expected 0 or more, got {ids.min()}")
+    if len(np.unique(ids)) != len(ids):
+        raise InvalidInputError("ids: expected distinct ids")
+    return ids
+
+
+INDEXES: Final[Registry[Index]] = Registry(
+    "biometrik.gallery.indexes", "INDEX", "biometrik.indexes", extras={"faiss-flat": "cpu"}
+)

@@ -1,0 +1,1 @@
+"""Indexes, one a module; see :class:`biometrik.gallery.index.Index`."""

@@ -1,0 +1,246 @@
+"""The values that stores keep and hand out, and the bounds on what they accept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from biometrik.errors import GalleryNotFoundError, InvalidInputError
+from biometrik.types import Encounter, ErasureCertificate, Template, sha256_hex
+
+#: The gallery that every store holds from its creation on. It cannot be deleted.
+DEFAULT_GALLERY: Final = "default"
+#: Most characters of an id or a gallery's name (the contract's bound on opaque ids).
+MAX_ID_CHARACTERS: Final = 128
+#: Most rows that one call returns.
+MAX_PAGE: Final = 1000
+_MAX_TEMPLATES: Final = 256
+_MAX_DETAILS: Final = 32
+_MAX_DETAIL_CHARACTERS: Final = 2048
+#: What the store itself writes into the details of an enrolment.
+_OWN_DETAILS: Final = frozenset({"galleries", "templates"})
+
+
+class EventKind(Enum):
+    """What an event of the log records."""
+
+    ENROLLED = "ENROLLED"
+    ERASED = "ERASED"
+    STATUS_CHANGED = "STATUS_CHANGED"
+    GALLERIES_CHANGED = "GALLERIES_CHANGED"
+    GALLERY_CREATED = "GALLERY_CREATED"
+    GALLERY_DELETED = "GALLERY_DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change, as the append-only log holds it. No biometric data.
+
+    Parameters
+    ----------
+    sequence : int
+        1 for the first event of a store, then without gaps.
+    at : datetime
+        UTC.
+    kind : EventKind
+        What happened.
+    subject_id, encounter_id : str
+        Whom it concerns; "" where nobody.
+    details : mapping of str to str
+        The caller's references (operator, station, consent …) and the change itself.
+    """
+
+    sequence: int
+    at: datetime
+    kind: EventKind
+    subject_id: str
+    encounter_id: str
+    details: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEncounter:
+    """An encounter to be stored.
+
+    Parameters
+    ----------
+    subject_id : str
+        The caller's opaque id, 1..128 printable characters.
+    templates : tuple of Template
+        1..256.
+    galleries : tuple of str
+        Galleries that it joins; empty for comparisons 1:1 only. Sorted, without repetition, once constructed.
+    transaction_id : str
+        Key under which a repeat returns the first answer; "" for none.
+    request_digest : str
+        Tells a repeat from another request under the same transaction id.
+    details : mapping of str to str
+        Goes into the event: at most 32 entries, names of 1..64 printable characters other than ``galleries`` and
+        ``templates``, values of at most 2048 characters. Never biometric data.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is out of its bounds.
+    """
+
+    subject_id: str
+    templates: tuple[Template, ...] = field(repr=False)
+    galleries: tuple[str, ...] = (DEFAULT_GALLERY,)
+    transaction_id: str = ""
+    request_digest: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_id("subject_id", self.subject_id)
+        if self.transaction_id:
+            check_id("transaction_id", self.transaction_id)
+        if self.request_digest:
+            check_id("request_digest", self.request_digest)
+        if not 1 <= len(self.templates) <= _MAX_TEMPLATES:
+            raise InvalidInputError(f"templates: expected 1..{_MAX_TEMPLATES}, got {len(self.templates)}")
+        _check_details(self.details)
+        object.__setattr__(self, "galleries", checked_galleries(self.galleries))
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that the transaction is remembered by; another subject or gallery is another request."""
+        parts = (self.subject_id, self.request_digest, *self.galleries)
+        return sha256_hex(b"ENROLL", *(part.encode() for part in parts))
+
+    @property
+    def event_details(self) -> dict[str, str]:
+        """What the event says of it."""
+        return {**self.details, "galleries": listed(self.galleries), "templates": str(len(self.templates))}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a write did to one encounter.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the event that recorded it. Where nothing was written, because the request repeats an
+        earlier one or asks for what is so already, it is an earlier event's or 0.
+    number : int
+        The encounter's number in the index: never used again, rising with age.
+    encounter : Encounter
+        As it is after the change.
+    """
+
+    event: int
+    number: int
+    encounter: Encounter
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An encounter with its templates, verified."""
+
+    number: int
+    encounter: Encounter
+    templates: tuple[Template, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An encounter with its templates as they lie on disk; between a store's hooks and its base class."""
+
+    number: int
+    encounter: Encounter
+    templates: tuple[bytes, ...] = field(repr=False)
+
+
+def check_id(what: str, value: str) -> None:
+    """Refuse what is not an opaque id.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not 1..128 printable characters.
+
+    Examples
+    --------
+    >>> check_id("subject_id", "A-0192")
+    >>> check_id("subject_id", "")
+    Traceback (most recent call last):
+    biometrik.errors.InvalidInputError: subject_id: expected 1..128 printable characters, got 0
+    """
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{what}: expected a string, got {type(value).__name__}")
+    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
+        raise InvalidInputError(f"{what}: expected 1..{MAX_ID_CHARACTERS} printable characters, got {len(value)}")
+    if not value.isprintable():
+        raise InvalidInputError(f"{what}: expected printable characters only")
+
+
+def listed(galleries: Sequence[str]) -> str:
+    """Return gallery names as one string for an event's details: a JSON array."""
+    return json.dumps(list(galleries))
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a page size that is not 1..1000 with an InvalidInputError."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInputError(f"limit: expected 1..{MAX_PAGE}, got {limit}")
+
+
+def checked_galleries(galleries: Sequence[str]) -> tuple[str, ...]:
+    """Return gallery names sorted and without repetition; InvalidInputError where one cannot be a name."""
+    if isinstance(galleries, str):  # a str is a sequence of its letters
+        raise InvalidInputError("galleries: expected a sequence of names, got one string")
+    for name in galleries:
+        check_id("gallery", name)
+    return tuple(sorted(set(galleries)))
+
+
+def chosen_galleries(galleries: Sequence[str], existing: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a search is restricted to, sorted and without repetition.
+
+    Raises
+    ------
+    InvalidInputError
+        There are none (None would ask for all), or one cannot be a name.
+    GalleryNotFoundError
+        One of them does not exist.
+    """
+    names = checked_galleries(galleries)
+    if not names:
+        raise InvalidInputError("galleries: expected at least one name, or None for all")
+    check_existing(names, existing)
+    return names
+
+
+def check_existing(names: Sequence[str], existing: Sequence[str]) -> None:
+    """Refuse a gallery that does not exist with a GalleryNotFoundError."""
+    for name in names:
+        if name not in existing:
+            raise GalleryNotFoundError(f"gallery: expected one that exists, got {name!r}; create it first")
+
+
+def certificate(subject_id: str, at: datetime, encounters: int, templates: int, event: int) -> ErasureCertificate:
+    """Return an erasure's certificate, with the digest over its fields."""
+    fields = (subject_id, at.isoformat(), str(encounters), str(templates), str(event))
+    digest = sha256_hex(*(value.encode() for value in fields))
+    return ErasureCertificate(subject_id, at, encounters, templates, event, digest)
+
+
+def _check_details(details: Mapping[str, str]) -> None:
+    if len(details) > _MAX_DETAILS:
+        raise InvalidInputError(f"details: expected at most {_MAX_DETAILS} entries, got {len(details)}")
+    for name, value in details.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidInputError("details: expected strings only")
+        if not 1 <= len(name) <= 64 or not name.isprintable() or name in _OWN_DETAILS:
+            raise InvalidInputError(
+                f"details: expected names of 1..64 printable characters other than {sorted(_OWN_DETAILS)}"
+            )
+        if len(value) > _MAX_DETAIL_CHARACTERS:
+            raise InvalidInputError(
+                f"details: expected values of at most {_MAX_DETAIL_CHARACTERS} characters, got {len(value)}"
+            )

@@ -1,0 +1,232 @@
+"""A store in dictionaries: for tests and demonstrations, and the model that other stores are compared with."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from os import PathLike
+from typing import Self
+
+from biometrik.errors import (
+    EncounterNotFoundError,
+    EngineClosedError,
+    GalleryExistsError,
+    SubjectNotFoundError,
+    TransactionConflictError,
+)
+from biometrik.gallery.protection import Protection
+from biometrik.gallery.records import (
+    DEFAULT_GALLERY,
+    Change,
+    Event,
+    EventKind,
+    NewEncounter,
+    Sealed,
+    certificate,
+    check_existing,
+    listed,
+)
+from biometrik.gallery.store import Store
+from biometrik.types import (
+    Encounter,
+    EncounterStatus,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    Subject,
+)
+
+
+@dataclass(slots=True)
+class _Subject:
+    created_at: datetime
+    numbers: list[int] = field(default_factory=list)
+
+
+class MemoryStore(Store):
+    """Holds everything in dictionaries and loses it when closed; the path is not used."""
+
+    def __init__(self, protection: Protection | None = None) -> None:
+        super().__init__(protection)
+        self._lock = threading.RLock()
+        self._closed = False
+        self._people: dict[str, _Subject] = {}
+        self._encounters: dict[int, Sealed] = {}
+        self._number_of: dict[str, int] = {}
+        self._last_number = 0
+        self._kinds: dict[str, tuple[GalleryKind, datetime]] = {}
+        self._answers: dict[str, tuple[str, Change | ErasureCertificate]] = {}
+        self._log: list[Event] = []
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None) -> Self:  # noqa: ARG003
+        """Return an empty store, whatever the path."""
+        store = cls(protection)
+        store.create_gallery(DEFAULT_GALLERY, GalleryKind.POPULATION)
+        return store
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._closed = True
+            self._people.clear()
+            self._encounters.clear()
+
+    def last_event(self) -> int:
+        """Return the sequence number of the newest event."""
+        with self._open():
+            return len(self._log)
+
+    def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
+        with self._open():
+            answer = self._remembered(new.transaction_id, new.digest)
+            if isinstance(answer, Change):
+                return answer
+            check_existing(new.galleries, tuple(self._kinds))
+            self._last_number += 1
+            number = self._last_number
+            encounter = Encounter(encounter_id, new.subject_id, EncounterStatus.ACTIVE, new.galleries, at, len(sealed))
+            self._people.setdefault(new.subject_id, _Subject(at)).numbers.append(number)
+            self._encounters[number] = Sealed(number, encounter, sealed)
+            self._number_of[encounter_id] = number
+            change = Change(self._record(at, EventKind.ENROLLED, new.event_details, encounter), number, encounter)
+            self._remember(new.transaction_id, new.digest, change)
+            return change
+
+    def _erase(self, subject_id: str, transaction_id: str, digest: str, at: datetime) -> ErasureCertificate:
+        with self._open():
+            answer = self._remembered(transaction_id, digest)
+            if isinstance(answer, ErasureCertificate):
+                return answer
+            gone = [self._encounters[number] for number in self._person(subject_id).numbers]
+            templates = sum(len(sealed.templates) for sealed in gone)
+            erased = certificate(subject_id, at, len(gone), templates, len(self._log) + 1)
+            for sealed in gone:
+                del self._encounters[sealed.number], self._number_of[sealed.encounter.encounter_id]
+            del self._people[subject_id]
+            details = {"encounters": str(len(gone)), "templates": str(templates), "digest": erased.digest}
+            self._log.append(Event(erased.event, at, EventKind.ERASED, subject_id, "", details))
+            self._remember(transaction_id, digest, erased)
+            return erased
+
+    def _set_status(self, encounter_id: str, status: EncounterStatus, at: datetime) -> Change:
+        with self._open():
+            old = self._sealed(encounter_id)
+            if old.encounter.status is status:
+                return Change(0, old.number, old.encounter)
+            return self._changed(
+                old, replace(old.encounter, status=status), EventKind.STATUS_CHANGED, {"status": status.value}, at
+            )
+
+    def _set_galleries(self, encounter_id: str, galleries: tuple[str, ...], at: datetime) -> Change:
+        with self._open():
+            old = self._sealed(encounter_id)
+            check_existing(galleries, tuple(self._kinds))
+            if old.encounter.galleries == galleries:
+                return Change(0, old.number, old.encounter)
+            return self._changed(
+                old,
+                replace(old.encounter, galleries=galleries),
+                EventKind.GALLERIES_CHANGED,
+                {"galleries": listed(galleries)},
+                at,
+            )
+
+    def _create_gallery(self, name: str, kind: GalleryKind, at: datetime) -> int:
+        with self._open():
+            if name in self._kinds:
+                raise GalleryExistsError(f"gallery: {name!r} exists already")
+            self._kinds[name] = kind, at
+            return self._record(at, EventKind.GALLERY_CREATED, {"gallery": name, "kind": kind.value})
+
+    def _delete_gallery(self, name: str, at: datetime) -> int:
+        with self._open():
+            check_existing((name,), tuple(self._kinds))
+            del self._kinds[name]
+            for number, sealed in self._encounters.items():
+                left = tuple(other for other in sealed.encounter.galleries if other != name)
+                encounter = replace(sealed.encounter, galleries=left)
+                self._encounters[number] = replace(sealed, encounter=encounter)
+            return self._record(at, EventKind.GALLERY_DELETED, {"gallery": name})
+
+    def _subject(self, subject_id: str) -> Subject:
+        with self._open():
+            person = self._person(subject_id)
+            encounters = tuple(self._encounters[number].encounter for number in person.numbers)
+            return Subject(subject_id, person.created_at, encounters)
+
+    def _subjects(self, gallery: str | None, after: str, limit: int) -> list[Subject]:
+        with self._open():
+            if gallery is not None:
+                check_existing((gallery,), tuple(self._kinds))
+            everybody = [self._subject(subject_id) for subject_id in sorted(self._people) if subject_id > after]
+            found = [s for s in everybody if gallery is None or any(gallery in e.galleries for e in s.encounters)]
+            return found[:limit]
+
+    def _sealed(self, encounter_id: str) -> Sealed:
+        with self._open():
+            if encounter_id not in self._number_of:
+                raise EncounterNotFoundError("encounter: no encounter has this id")
+            return self._encounters[self._number_of[encounter_id]]
+
+    def _sealed_of(self, subject_id: str) -> list[Sealed]:
+        with self._open():
+            return [self._encounters[number] for number in self._person(subject_id).numbers]
+
+    def _scan(self, after: int, limit: int) -> list[Sealed]:
+        with self._open():
+            return [sealed for number, sealed in sorted(self._encounters.items()) if number > after][:limit]
+
+    def _gallery(self, name: str) -> GalleryInfo:
+        with self._open():
+            check_existing((name,), tuple(self._kinds))
+            kind, at = self._kinds[name]
+            members = [s.encounter for s in self._encounters.values() if name in s.encounter.galleries]
+            return GalleryInfo(name, kind, at, len({e.subject_id for e in members}), len(members))
+
+    def _gallery_names(self) -> tuple[str, ...]:
+        with self._open():
+            return tuple(sorted(self._kinds))
+
+    def _events(self, after: int, limit: int) -> list[Event]:
+        with self._open():
+            return self._log[after : after + limit]
+
+    def _open(self) -> threading.RLock:
+        # To be entered; an RLock, because the methods call one another.
+        if self._closed:
+            raise EngineClosedError("store: closed")
+        return self._lock
+
+    def _person(self, subject_id: str) -> _Subject:
+        if subject_id not in self._people:
+            raise SubjectNotFoundError("subject: nobody is enrolled under this id")
+        return self._people[subject_id]
+
+    def _changed(
+        self, old: Sealed, encounter: Encounter, kind: EventKind, details: Mapping[str, str], at: datetime
+    ) -> Change:
+        self._encounters[old.number] = replace(old, encounter=encounter)
+        return Change(self._record(at, kind, details, encounter), old.number, encounter)
+
+    def _record(
+        self, at: datetime, kind: EventKind, details: Mapping[str, str], encounter: Encounter | None = None
+    ) -> int:
+        subject_id, encounter_id = (encounter.subject_id, encounter.encounter_id) if encounter else ("", "")
+        self._log.append(Event(len(self._log) + 1, at, kind, subject_id, encounter_id, dict(details)))
+        return len(self._log)
+
+    def _remembered(self, transaction_id: str, digest: str) -> Change | ErasureCertificate | None:
+        first = self._answers.get(transaction_id) if transaction_id else None
+        if first is None:
+            return None
+        if first[0] != digest:
+            raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
+        return first[1]
+
+    def _remember(self, transaction_id: str, digest: str, answer: Change | ErasureCertificate) -> None:
+        if transaction_id:
+            self._answers[transaction_id] = digest, answer
+
+
+STORE = MemoryStore

@@ -1,0 +1,272 @@
+"""The tables of the SQLite store: their definition, rows with checksums, and the values made of them."""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from biometrik.errors import (
+    GalleryExistsError,
+    StoreDamagedError,
+    SubjectNotFoundError,
+    TransactionConflictError,
+)
+from biometrik.gallery.database import Schema
+from biometrik.gallery.records import DEFAULT_GALLERY, Event, EventKind, Sealed, check_existing
+from biometrik.types import Encounter, EncounterStatus, GalleryKind, Subject
+
+# Every table but `templates` (whose blobs carry their own) ends in a checksum over the other columns: SQLite's
+# checks find damage to its structure, not to a value. Numbers are never given twice (AUTOINCREMENT), because index
+# and log outlive a row. `templates` is a table with rowids: blobs in one without are 3–4 times slower.
+_SCRIPT: Final = """\
+CREATE TABLE galleries (
+    gallery INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created_at TEXT NOT NULL,
+    crc INTEGER NOT NULL);
+CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE encounters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, encounter_id TEXT NOT NULL UNIQUE,
+    subject_id TEXT NOT NULL REFERENCES subjects, status TEXT NOT NULL, created_at TEXT NOT NULL,
+    templates INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX encounters_of_subject ON encounters (subject_id);
+CREATE TABLE encounter_galleries (
+    encounter INTEGER NOT NULL REFERENCES encounters, gallery INTEGER NOT NULL REFERENCES galleries,
+    crc INTEGER NOT NULL, PRIMARY KEY (encounter, gallery));
+CREATE INDEX encounters_of_gallery ON encounter_galleries (gallery);
+CREATE TABLE templates (
+    encounter INTEGER NOT NULL REFERENCES encounters, ordinal INTEGER NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (encounter, ordinal));
+CREATE TABLE transactions (
+    transaction_id TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, subject_id TEXT NOT NULL,
+    encounter_id TEXT NOT NULL, details TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+CREATE TRIGGER events_have_no_gaps BEFORE INSERT ON events
+    WHEN NEW.sequence <> (SELECT coalesce(max(sequence), 0) + 1 FROM events)
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+"""
+
+
+# --- rows and their checksums ------------------------------------------------------------------------------------
+
+
+def insert(connection: sqlite3.Connection, table: str, row: tuple[object, ...]) -> None:
+    """Insert a row and its checksum."""
+    places = ", ".join("?" * (len(row) + 1))
+    connection.execute(f"INSERT INTO {table} VALUES ({places})", (*row, _crc(table, row)))
+
+
+def rows(
+    connection: sqlite3.Connection, table: str, condition: str = "TRUE", parameters: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """Return rows without their checksums, which are verified; raises StoreDamagedError."""
+    found = []
+    for *row, crc in connection.execute(f"SELECT * FROM {table} WHERE {condition}", parameters):
+        if crc != _crc(table, row):
+            raise _damaged(table)
+        found.append(tuple(row))
+    return found
+
+
+def next_number(connection: sqlite3.Connection, table: str) -> int:
+    """Return the number that AUTOINCREMENT would give; it is needed for the checksum."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 1 if row is None else int(row[0]) + 1
+
+
+def text(at: datetime) -> str:
+    """Return a time as it is stored, RFC 3339 in UTC."""
+    return at.isoformat(timespec="microseconds")
+
+
+time = datetime.fromisoformat
+
+
+def _crc(table: str, row: Sequence[object]) -> int:
+    # !a is the same in every Python for the strings and integers that belong here, and takes whatever damage
+    # puts in their place.
+    return zlib.crc32(f"{table}{tuple(row)!a}".encode())
+
+
+def _damaged(table: str) -> StoreDamagedError:
+    return StoreDamagedError(f"{table}: a row is not what was written; restore a backup")
+
+
+# --- galleries, subjects, encounters -----------------------------------------------------------------------------
+
+
+def insert_gallery(connection: sqlite3.Connection, name: str, kind: GalleryKind, at: datetime) -> int:
+    """Create a gallery and record it; returns the event."""
+    if rows(connection, "galleries", "name = ?", (name,)):
+        raise GalleryExistsError(f"gallery: {name!r} exists already")
+    insert(connection, "galleries", (next_number(connection, "galleries"), name, kind.value, text(at)))
+    return record(connection, at, EventKind.GALLERY_CREATED, {"gallery": name, "kind": kind.value})
+
+
+def gallery_row(connection: sqlite3.Connection, name: str) -> tuple[Any, ...]:
+    """Return number, name, kind, created_at of a gallery; raises GalleryNotFoundError."""
+    found = rows(connection, "galleries", "name = ?", (name,))
+    check_existing((name,), [row[1] for row in found])
+    return found[0]
+
+
+def gallery_names(connection: sqlite3.Connection) -> dict[int, str]:
+    """Return the galleries' names by number."""
+    return {row[0]: row[1] for row in rows(connection, "galleries")}
+
+
+def join(connection: sqlite3.Connection, number: int, galleries: Sequence[str]) -> None:
+    """Let an encounter join galleries; raises GalleryNotFoundError."""
+    number_of = {name: gallery for gallery, name in gallery_names(connection).items()}
+    check_existing(galleries, tuple(number_of))
+    for name in galleries:
+        insert(connection, "encounter_galleries", (number, number_of[name]))
+
+
+def subject_row(connection: sqlite3.Connection, subject_id: str) -> tuple[Any, ...]:
+    """Return subject_id, created_at; raises SubjectNotFoundError."""
+    found = rows(connection, "subjects", "subject_id = ?", (subject_id,))
+    if not found:
+        raise SubjectNotFoundError("subject: nobody is enrolled under this id")
+    return found[0]
+
+
+def subjects(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Subject]:
+    """Return the subjects that fit a condition (which may order and limit them), with their encounters."""
+    people = rows(connection, "subjects", condition, parameters)
+    encounters_of: dict[str, list[Encounter]] = {}
+    within = f"subject_id IN (SELECT subject_id FROM subjects WHERE {condition})"
+    for encounter in encounters(connection, within, parameters).values():
+        encounters_of.setdefault(encounter.subject_id, []).append(encounter)
+    return [
+        Subject(subject_id, time(created_at), tuple(encounters_of.get(subject_id, ())))
+        for subject_id, created_at in people
+    ]
+
+
+def encounters(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> dict[int, Encounter]:
+    """Return the encounters that fit a condition by number, oldest first."""
+    names = gallery_names(connection)
+    galleries_of: dict[int, list[str]] = {}
+    within = f"encounter IN (SELECT number FROM encounters WHERE {condition})"
+    for number, gallery in rows(connection, "encounter_galleries", within, parameters):
+        if gallery not in names:
+            raise _damaged("encounter_galleries")
+        galleries_of.setdefault(number, []).append(names[gallery])
+    return {
+        number: Encounter(
+            encounter_id,
+            subject_id,
+            EncounterStatus(status),
+            tuple(sorted(galleries_of.get(number, ()))),
+            time(created_at),
+            templates,
+        )
+        for number, encounter_id, subject_id, status, created_at, templates in sorted(
+            rows(connection, "encounters", condition, parameters)
+        )
+    }
+
+
+def write_encounter(connection: sqlite3.Connection, number: int, encounter: Encounter) -> None:
+    """Insert an encounter's own row, or change its status; galleries and templates are other tables' matter."""
+    row = (
+        number,
+        encounter.encounter_id,
+        encounter.subject_id,
+        encounter.status.value,
+        text(encounter.created_at),
+        encounter.templates,
+    )
+    connection.execute(
+        "INSERT INTO encounters VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (number) DO UPDATE SET status = excluded.status, crc = excluded.crc",
+        (*row, _crc("encounters", row)),
+    )
+
+
+def sealed(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Sealed]:
+    """Return the encounters that fit a condition with their templates, oldest first."""
+    templates_of: dict[int, list[bytes]] = {}
+    for number, data in connection.execute(
+        "SELECT encounter, sealed FROM templates WHERE encounter IN"
+        f" (SELECT number FROM encounters WHERE {condition}) ORDER BY encounter, ordinal",
+        parameters,
+    ):
+        templates_of.setdefault(number, []).append(data if isinstance(data, bytes) else b"")  # else it is damage
+    return [
+        Sealed(number, encounter, tuple(templates_of.get(number, ())))
+        for number, encounter in encounters(connection, condition, parameters).items()
+    ]
+
+
+# --- events and transactions -------------------------------------------------------------------------------------
+
+
+def last_event(connection: sqlite3.Connection) -> int:
+    """Return the sequence number of the newest event, 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()[0])
+
+
+def record(
+    connection: sqlite3.Connection,
+    at: datetime,
+    kind: EventKind,
+    details: Mapping[str, str],
+    subject_id: str = "",
+    encounter_id: str = "",
+) -> int:
+    """Append an event; returns its sequence number."""
+    sequence = last_event(connection) + 1
+    insert(
+        connection,
+        "events",
+        (sequence, text(at), kind.value, subject_id, encounter_id, json.dumps(dict(details))),
+    )
+    return sequence
+
+
+def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
+    """Return a page of the log, oldest first."""
+    page = rows(connection, "events", "sequence > ? ORDER BY sequence LIMIT ?", (after, limit))
+    return [
+        Event(sequence, time(at), EventKind(kind), subject_id, encounter_id, json.loads(details))
+        for sequence, at, kind, subject_id, encounter_id, details in page
+    ]
+
+
+def remembered(connection: sqlite3.Connection, transaction_id: str, digest: str) -> dict[str, Any] | None:
+    """Return the answer that a transaction was given, None where it is new or has no id.
+
+    Raises
+    ------
+    TransactionConflictError
+        It was another request.
+    """
+    if not transaction_id:
+        return None
+    found = rows(connection, "transactions", "transaction_id = ?", (transaction_id,))
+    if not found:
+        return None
+    _, first, answer = found[0]
+    if first != digest:
+        raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
+    return dict(json.loads(answer))
+
+
+def remember(connection: sqlite3.Connection, transaction_id: str, digest: str, answer: Mapping[str, object]) -> None:
+    """Keep a transaction's answer, unless it has no id."""
+    if transaction_id:
+        insert(connection, "transactions", (transaction_id, digest, json.dumps(dict(answer))))
+
+
+def _create_default_gallery(connection: sqlite3.Connection) -> None:
+    insert_gallery(connection, DEFAULT_GALLERY, GalleryKind.POPULATION, datetime.now(UTC))
+
+
+SCHEMA: Final = Schema(1, _SCRIPT, _create_default_gallery)

@@ -1,0 +1,147 @@
+"""Rates, scores and decisions in words that a person at the counter can weigh."""
+
+import math
+
+from biometrik.calibration import CalibrationTable
+from biometrik.types import Decision, Identification, Interval, QualityComponent
+
+
+def count_behind(rate: float) -> str:
+    """Return n of "1 in n", to two digits and rounded down, so that "fewer than 1 of n" holds.
+
+    Parameters
+    ----------
+    rate : float
+        A probability, 0..1.
+
+    Examples
+    --------
+    >>> count_behind(1e-3), count_behind(10**-4.12), count_behind(0.4)
+    ('1,000', '13,000', '2.5')
+    """
+    if rate <= 0.0:
+        return "∞"
+    count = 1.0 / rate * (1 + 1e-9)  # 1/1e-3 must not fall to 999.99…
+    if count < 10:
+        return f"{math.floor(count * 10) / 10:g}"
+    unit = 10 ** (math.floor(math.log10(count)) - 1)
+    return f"{math.floor(count / unit) * unit:,}"
+
+
+def one_in(rate: float) -> str:
+    """Return a rate as people say it.
+
+    Examples
+    --------
+    >>> one_in(1e-4)
+    '1 in 10,000'
+    """
+    return f"1 in {count_behind(rate)}"
+
+
+def is_capped(raw_score: float, table: CalibrationTable) -> bool:
+    """Return whether a similarity lies where the calibration's evidence ends: its score is the largest there is."""
+    return raw_score >= table.points[-1].similarity
+
+
+def strength(score: float, *, capped: bool = False) -> str:
+    """Return what a score means: how often a stranger reaches it.
+
+    Parameters
+    ----------
+    score : float
+        −10·log10(FMR).
+    capped : bool
+        The score is the most that the calibration can vouch for.
+
+    Examples
+    --------
+    >>> strength(41.2)
+    'a stranger reaches this in fewer than 1 of 13,000 comparisons'
+    >>> strength(50.0, capped=True)
+    "a stranger reaches this in fewer than 1 of 100,000 comparisons, the most that the calibration can vouch for"
+    >>> strength(1.0)
+    'a stranger reaches this in 1 of 1.2 comparisons: the two are hardly alike'
+    """
+    rate = 10.0 ** (-score / 10.0)
+    if score < 10.0:
+        return f"a stranger reaches this in 1 of {count_behind(rate)} comparisons: the two are hardly alike"
+    limit = ", the most that the calibration can vouch for" if capped else ""
+    return f"a stranger reaches this in fewer than 1 of {count_behind(rate)} comparisons{limit}"
+
+
+def against_threshold(score: float, threshold: float) -> str:
+    """Return the comparison that decides.
+
+    Examples
+    --------
+    >>> against_threshold(41.23, 30.0), against_threshold(29.99, 30.0)
+    ('score 41.2 ≥ 30.0', 'score 29.9 < 30.0')
+    """
+    # Rounded down: 29.99 printed as 30.0 would seem to reach a threshold of 30.
+    shown = math.floor(score * 10 + 1e-9) / 10
+    return f"score {shown:.1f} {'≥' if score >= threshold else '<'} {threshold:.1f}"
+
+
+def asked_and_achieved(name: str, asked: float, achieved: Interval) -> str:
+    """Return the error rate asked for and the one measured at the threshold in force.
+
+    Parameters
+    ----------
+    name : str
+        ``FMR`` or ``FPIR``.
+
+    Examples
+    --------
+    >>> asked_and_achieved("FMR", 1e-3, Interval(1e-3, 8e-4, 1.25e-3))
+    'FMR asked 1 in 1,000, measured 1 in 1,000 (95 % interval 1 in 1,200 … 1 in 800)'
+    """
+    return (
+        f"{name} asked {one_in(asked)}, measured {one_in(achieved.value)}"
+        f" ({achieved.confidence * 100:.0f} % interval {one_in(achieved.low)} … {one_in(achieved.high)})"
+    )
+
+
+def evidence(table: CalibrationTable) -> str:
+    """Return what a calibration rests on, in a line."""
+    return (
+        f"{table.id}: {table.non_mated:,} comparisons of strangers among {table.subjects:,} people of"
+        f" {table.dataset}, {table.date.isoformat()}; supports FMR {one_in(table.tightest_fmr)} at best"
+    )
+
+
+def component_name(component: QualityComponent) -> str:
+    """Return the component's name in plain words."""
+    return component.name.replace("_", " ")
+
+
+def measurement(component: QualityComponent) -> str:
+    """Return what was measured, with its unit.
+
+    Examples
+    --------
+    >>> measurement(QualityComponent("inter_eye_distance", 80.0, 61.24, "px", 30.0, None))
+    '61.2 px'
+    """
+    number = f"{component.measured:.3g}" if abs(component.measured) < 1e4 else f"{component.measured:.0f}"
+    return f"{number} {component.unit}".rstrip()
+
+
+def score_of(result: object) -> str:
+    """Return the score that decided and its threshold, or "" where a result has none."""
+    match result:
+        case Decision(score=float() as score, threshold=threshold):
+            return against_threshold(score, threshold).removeprefix("score ")
+        case Identification(candidates=(best, *_), threshold=float() as threshold):
+            return against_threshold(best.score, threshold).removeprefix("score ")
+    return ""
+
+
+def rates_of(result: object) -> str:
+    """Return the error rate asked for and the one achieved, or "" where a result has none."""
+    match result:
+        case Decision(max_fmr=asked, achieved_fmr=achieved):
+            return f"FMR {one_in(asked)} → {one_in(achieved.value)}"
+        case Identification(max_fpir=float() as asked, achieved_fpir=Interval() as achieved):
+            return f"FPIR {one_in(asked)} → {one_in(achieved.value)}"
+    return ""

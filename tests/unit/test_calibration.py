@@ -1,0 +1,256 @@
+import dataclasses
+import datetime
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biometrik import calibration
+from biometrik.calibration import CalibrationPoint, CalibrationTable, load_calibrations
+from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
+from biometrik.types import Interval
+
+ROWS = [
+    (0.0, -0.25, 1.0, 1.0, 1.0),
+    (10.0, 0.0, 0.1, 0.09, 0.11),
+    (20.0, 0.25, 0.01, 0.008, 0.013),
+    (30.0, 0.5, 0.001, 0.0006, 0.0015),
+]
+
+
+def points(rows: list[tuple[float, float, float, float, float]]) -> tuple[CalibrationPoint, ...]:
+    return tuple(CalibrationPoint(s, t, Interval(f, low, high)) for s, t, f, low, high in rows)
+
+
+def table(rows: list[tuple[float, float, float, float, float]] = ROWS, **changes: Any) -> CalibrationTable:
+    values: dict[str, Any] = {
+        "id": "set/model@1/2026-01-31",
+        "model_contract_id": "model@1",
+        "dataset": "set",
+        "subjects": 500,
+        "images": 900,
+        "failures_to_enroll": 3,
+        "mated": 700,
+        "non_mated": 400_000,
+        "date": datetime.date(2026, 1, 31),
+        "method": "made up",
+        "points": points(rows),
+    }
+    return CalibrationTable(**(values | changes))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> CalibrationTable:
+    count = draw(st.integers(2, 12))
+    steps = st.floats(0.01, 5)
+    score, similarity, fmr, rows = 0.0, draw(st.floats(-1, 1)), 1.0, []
+    for _ in range(count):
+        rows.append((score, similarity, fmr, fmr * draw(st.floats(0.1, 1)), min(1.0, fmr * draw(st.floats(1, 2)))))
+        score, similarity = score + draw(steps), similarity + draw(steps) / 10
+        fmr = min(fmr, 10 ** (-score / 10))
+    return table(rows)
+
+
+class TestScore:
+    @pytest.mark.parametrize(
+        ("similarity", "score"),
+        [
+            (-math.inf, 0),
+            (-0.3, 0),
+            (-0.25, 0),
+            (0.0, 10),
+            (0.125, 15),
+            (0.25, 20),
+            (0.5, 30),
+            (0.7, 30),
+            (math.inf, 30),
+        ],
+    )
+    def test_is_linear_between_rows_and_bounded_by_them(self, similarity: float, score: float) -> None:
+        assert table().score(similarity) == pytest.approx(score, abs=1e-12)
+
+    @given(tables(), st.floats(-2, 8), st.floats(-2, 8))
+    def test_never_falls(self, table: CalibrationTable, one: float, other: float) -> None:
+        low, high = sorted((one, other))
+        assert 0 <= table.score(low) <= table.score(high) <= table.points[-1].score
+
+    def test_not_a_number_is_refused(self) -> None:
+        with pytest.raises(InvalidInputError, match="similarity: expected a number"):
+            table().score(math.nan)
+
+
+class TestThreshold:
+    @pytest.mark.parametrize(("fmr", "similarity"), [(1.0, -0.25), (0.1, 0.0), (1e-2, 0.25), (1e-3, 0.5)])
+    def test_of_a_row_is_that_row(self, fmr: float, similarity: float) -> None:
+        assert table().similarity_at(fmr) == similarity
+
+    @given(tables(), st.floats(0, 1))
+    def test_has_the_score_of_its_fmr(self, table: CalibrationTable, share: float) -> None:
+        score = share * table.points[-1].score
+        assert table.score(table.similarity_at(10 ** (-score / 10))) == pytest.approx(score, abs=1e-6)
+
+    @given(tables())
+    def test_of_the_tightest_fmr_is_the_last_row(self, table: CalibrationTable) -> None:
+        assert table.similarity_at(table.tightest_fmr) == pytest.approx(table.points[-1].similarity)
+
+    def test_beyond_the_evidence_is_refused_with_the_tightest(self) -> None:
+        with pytest.raises(ThresholdUnsupportedError, match=r"at least 0\.001, .* calibrate on more people") as caught:
+            table().similarity_at(0.9e-3)
+        assert caught.value.tightest == table().tightest_fmr == pytest.approx(1e-3)
+
+    @pytest.mark.parametrize("fmr", [0.0, -0.1, 1.1, math.nan])
+    def test_of_no_rate_is_refused(self, fmr: float) -> None:
+        with pytest.raises(InvalidInputError, match="fmr: expected more than 0"):
+            table().similarity_at(fmr)
+
+
+class TestInterval:
+    def test_of_a_row_is_the_measured_one(self) -> None:
+        assert table().interval_at(1e-2).low == pytest.approx(0.008)
+        assert table().interval_at(1e-2).high == pytest.approx(0.013)
+
+    def test_between_rows_is_between_theirs(self) -> None:
+        between = table().interval_at(10**-2.5)
+        assert between.value == pytest.approx(10**-2.5)
+        assert between.low == pytest.approx(10**-2.5 * 0.7)
+        assert between.high == pytest.approx(10**-2.5 * 1.4)
+
+    @given(tables(), st.floats(0, 1))
+    def test_holds_its_value(self, table: CalibrationTable, share: float) -> None:
+        found = table.interval_at(10 ** (-share * table.points[-1].score / 10))
+        assert 0 <= found.low <= found.value <= found.high <= 1
+
+    def test_behind_which_no_error_was_seen_is_the_rule_of_three(self) -> None:
+        unseen = table([*ROWS, (33.0, 0.6, 0.0, 0.0, 5e-4)])
+        assert unseen.interval_at(unseen.tightest_fmr) == Interval(0.0, 0.0, 5e-4)
+        assert unseen.interval_at(10**-3.2) == Interval(0.0, 0.0, 5e-4)
+        assert unseen.interval_at(1e-3).value == pytest.approx(1e-3)
+
+    def test_beyond_the_evidence_is_refused(self) -> None:
+        with pytest.raises(ThresholdUnsupportedError):
+            table().interval_at(1e-4)
+
+
+class TestJson:
+    @given(tables())
+    def test_comes_back_as_it_went(self, table: CalibrationTable) -> None:
+        assert CalibrationTable.from_json(table.to_json()) == table
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", "{}", "null", '{"format": 1}', "[" * 5000, '{"format": 1, "points": 3}', "\x00"]
+    )
+    def test_other_text_is_refused(self, text: str) -> None:
+        with pytest.raises(InvalidInputError, match="calibration: expected"):
+            CalibrationTable.from_json(text)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("format", 2),
+            ("subjects", 1),
+            ("subjects", "500"),
+            ("subjects", True),
+            ("mated", -1),
+            ("non_mated", 0),
+            ("images", 1 << 60),
+            ("failures_to_enroll", 900),
+            ("date", "yesterday"),
+            ("id", ""),
+            ("dataset", "two\nlines"),
+            ("method", "x" * 1001),
+            ("confidence", 1.0),
+            ("points", []),
+            ("surprise", 1),
+        ],
+    )
+    def test_each_field_is_checked(self, key: str, value: object) -> None:
+        fields = json.loads(table().to_json())
+        fields[key] = value
+        with pytest.raises(InvalidInputError):
+            CalibrationTable.from_json(json.dumps(fields))
+
+    def test_every_field_is_needed(self) -> None:
+        fields = json.loads(table().to_json())
+        for key in fields:
+            with pytest.raises(InvalidInputError):
+                CalibrationTable.from_json(json.dumps({k: v for k, v in fields.items() if k != key}))
+
+    def test_length_is_bounded(self) -> None:
+        with pytest.raises(InvalidInputError, match="at most"):
+            CalibrationTable.from_json(" " * (1 << 20) + table().to_json())
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        ("row", "column", "value", "message"),
+        [
+            (0, 0, 1.0, r"points\[0\].score: expected 0"),
+            (2, 0, 10.0, r"points\[2\]: expected score and similarity above"),
+            (2, 1, 0.0, r"points\[2\]: expected score and similarity above"),
+            (3, 0, math.inf, r"points\[3\]: expected finite"),
+            (3, 1, math.nan, r"points\[3\]: expected finite"),
+            (2, 3, 0.02, r"points\[2\].fmr: expected 0 <= low"),
+            (2, 4, 0.001, r"points\[2\].fmr: expected 0 <= low"),
+            (1, 4, 1.5, r"points\[1\].fmr: expected 0 <= low"),
+        ],
+    )
+    def test_are_checked(self, row: int, column: int, value: float, message: str) -> None:
+        rows = [list(r) for r in ROWS]
+        rows[row][column] = value
+        with pytest.raises(InvalidInputError, match=message):
+            table([(a, b, c, d, e) for a, b, c, d, e in rows])
+
+    def test_measured_rates_never_rise(self) -> None:
+        with pytest.raises(InvalidInputError, match="at most the row before"):
+            table([*ROWS, (40.0, 0.6, 0.0011, 0.0006, 0.0015)])
+
+    def test_only_the_last_may_be_free_of_errors(self) -> None:
+        with pytest.raises(InvalidInputError, match="before the last row"):
+            table([*ROWS, (35.0, 0.6, 0.0, 0.0, 0.0003), (40.0, 0.7, 0.0, 0.0, 0.0001)])
+
+    @pytest.mark.parametrize("count", [1, 1001])
+    def test_are_bounded_in_number(self, count: int) -> None:
+        rows = [(float(i), i / 1000, 10 ** (-i / 10), 0.0, 1.0) for i in range(count)]
+        with pytest.raises(InvalidInputError, match="points: expected 2 to 1000"):
+            table(rows)
+
+
+class TestLoading:
+    def test_shipped_tables_read_and_name_their_evidence(self) -> None:
+        tables = load_calibrations()
+        assert {contract.partition("@")[0] for contract in tables} == {"yunet+sface", "yunet+sface+flip"}
+        for contract, shipped in tables.items():
+            assert shipped.model_contract_id == contract
+            assert (shipped.dataset, shipped.subjects, shipped.non_mated) == ("lfw-dev", 2086, 7_255_541)
+            assert shipped.tightest_fmr < 1e-5
+
+    def test_a_deployers_table_joins_or_replaces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shipped = table()
+        monkeypatch.setattr(calibration, "_shipped", lambda: iter([shipped]))
+        own = dataclasses.replace(shipped, id="own")
+        other = dataclasses.replace(shipped, id="other", model_contract_id="model@2")
+        paths = [tmp_path / "own.json", tmp_path / "other.json"]
+        for path, written in zip(paths, (own, other), strict=True):
+            path.write_text(written.to_json())
+        assert load_calibrations() == {"model@1": shipped}
+        assert load_calibrations(paths) == {"model@1": own, "model@2": other}
+
+    def test_two_for_one_contract_are_refused(self, tmp_path: Path) -> None:
+        paths = [tmp_path / "one.json", tmp_path / "two.json"]
+        for path in paths:
+            path.write_text(table().to_json())
+        with pytest.raises(InvalidInputError, match="one for each model contract"):
+            load_calibrations(paths)
+
+    def test_a_file_that_is_missing_damaged_or_huge_is_named(self, tmp_path: Path) -> None:
+        damaged, binary, huge = tmp_path / "damaged.json", tmp_path / "binary.json", tmp_path / "huge.json"
+        damaged.write_text(table().to_json()[:-20])
+        binary.write_bytes(b"\xff\xfe\x00")
+        huge.write_bytes(b" " * ((1 << 20) + 1))
+        for path in (tmp_path / "missing.json", tmp_path, damaged, binary, huge):
+            with pytest.raises(InvalidInputError, match=f"calibration {path}: expected"):
+                load_calibrations([path])

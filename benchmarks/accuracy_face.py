@@ -1,6 +1,5 @@
 """How well faces are told apart, on every pair of photographs of `lfw-dev`; and that the networks are OpenCV's."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks import plots as pictures
 from benchmarks.history import Bar, NotRunError, Result
+from benchmarks.opencv_pair import OpenCvPair, plain_weights
 from benchmarks.options import Options
 from benchmarks.render import table
-from biometrik import models
 from biometrik.calibration import load_calibrations
 from biometrik.config import DetectionParameters, FaceParameters, ModelParameters, RuntimeParameters
 from biometrik.evaluation.metrics import Comparisons, Trials
@@ -21,7 +20,6 @@ from biometrik.evaluation.protocols import LabelledImages, compare_all, embed_wi
 from biometrik.evaluation.report import Accuracy, measure
 from biometrik.face.pipeline import FacePipeline, ProcessedFace
 from biometrik.inference import Runtime
-from biometrik.manifest import PReluForm
 from biometrik.types import Face, FaceImage, Interval
 
 TITLE = "Face recognition accuracy"
@@ -137,16 +135,10 @@ def _figures(contract_id: str, trials: Trials, accuracy: Accuracy) -> dict[str, 
 
 
 def _beside_opencv(options: Options, data: LabelledImages) -> dict[str, Any]:
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    parameters = ModelParameters(cache=options.cache)
-    detector_path, embedder_path = (
-        str(models.bundled(id, parameters, prelu=PReluForm.NATIVE).path) for id in ("yunet-2023mar", "sface-2021dec")
-    )
     # At native scale, as OpenCV detects: nothing is scaled down, no second look.
     settings = DetectionParameters(max_side_px=4096, refine=False)
     pipeline = _pipeline(options, FaceParameters(detection=settings))
-    detector = cv2.FaceDetectorYN.create(detector_path, "", (0, 0), settings.min_confidence, settings.nms_iou)
-    recognizer = cv2.FaceRecognizerSF.create(embedder_path, "")
+    pair = OpenCvPair(*plain_weights(options.cache), min_confidence=settings.min_confidence, nms_iou=settings.nms_iou)
     step = max(1, len(data.paths) // _EQUAL_ON)
     cosines: list[float] = []
     distances: list[float] = []
@@ -154,16 +146,13 @@ def _beside_opencv(options: Options, data: LabelledImages) -> dict[str, Any]:
     paths = data.paths[::step][:_EQUAL_ON]
     for path in paths:
         image = FaceImage.from_file(path)
-        detector.setInputSize((image.width_px, image.height_px))
-        theirs = detector.detect(image.pixels[..., ::-1].copy())[1]
-        ours = pipeline.detector.detect([image.pixels])[0]
-        near, alone = _pair(ours, np.empty((0, 15), np.float32) if theirs is None else np.float32(theirs))
+        bgr = image.pixels[..., ::-1].copy()
+        near, alone = _pairs(pipeline.detector.detect([image.pixels])[0], pair.detect(bgr))
         distances += near
         unpaired += alone
         (found,) = pipeline.process([image])
         if isinstance(found, ProcessedFace):
-            feature = recognizer.feature(found.crop[..., ::-1].copy())[0]
-            cosines.append(float(feature @ found.embedding / np.linalg.norm(feature)))
+            cosines.append(float(pair.embed_crop(found.crop[..., ::-1].copy()) @ found.embedding))
     return {
         "version": cv2.__version__,
         "images": len(paths),
@@ -174,7 +163,7 @@ def _beside_opencv(options: Options, data: LabelledImages) -> dict[str, Any]:
     }
 
 
-def _pair(ours: Sequence[Face], theirs: NDArray[np.floating[Any]]) -> tuple[list[float], int]:
+def _pairs(ours: Sequence[Face], theirs: NDArray[np.float32]) -> tuple[list[float], int]:
     # Greatest coordinate difference of each pair of faces within a pixel, and how many faces have no partner.
     distances = []
     left = [row[:14] for row in theirs]

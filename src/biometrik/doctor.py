@@ -21,7 +21,8 @@ from biometrik.engine import Engine
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, DatabaseLockedError, ProviderUnavailableError
 from biometrik.face.detection import DETECTORS
 from biometrik.face.pipeline import FacePipeline
-from biometrik.inference import Runtime, provider_names, wheel_conflicts
+from biometrik.inference import Runtime, provider_names
+from biometrik.wheels import wheel_conflicts
 
 _OLDEST_PYTHON: Final = (3, 11)
 #: What each module is for, and what brings it.

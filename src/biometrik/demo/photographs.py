@@ -109,7 +109,7 @@ def photographed_again(image: FaceImage, seed: int) -> FaceImage:
     turn[:, 2] += np.array(size) / 2 - (width / 2, height / 2) + rng.uniform(-0.03, 0.03, 2) * size
     moved = cv2.warpAffine(image.pixels, turn, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
 
-    light: NDArray[np.float64] = moved / 255.0
+    light = np.asarray(moved, dtype=np.float64) / 255
     light *= (1 + 0.18 * np.linspace(-1, 1, size[0]) * rng.choice((-1, 1)))[None, :, None]
     light *= rng.uniform((0.95, 0.95, 0.82), (1.08, 1.02, 0.95))
     light = np.clip(light, 0, 1) ** rng.uniform(0.8, 1.25)

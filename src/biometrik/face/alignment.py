@@ -78,9 +78,7 @@ def align(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[
     return crop.astype(np.uint8, copy=False)
 
 
-def _reduced(
-    image: NDArray[np.uint8], transform: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _reduced(image: NDArray[np.uint8], transform: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     # Bilinear sampling reads 2 × 2 pixels: a face that shrinks to half or less would be aliased. So the part of
     # the image that the crop needs is first averaged down by a whole factor, and the transform adapted.
     linear, shift = transform[:, :2], transform[:, 2]

@@ -14,7 +14,6 @@ from biometrik.inference import Runtime
 from biometrik.registry import Registry
 from biometrik.types import Box, Face
 
-
 #: Side of the square that :meth:`Detector.refine` looks at, pixels: a multiple of 32 that holds the face below and
 #: half a face around it.
 _REFINE_PX: Final = 128
@@ -205,9 +204,7 @@ def _bounded(image: NDArray[np.uint8], max_side_px: int) -> tuple[NDArray[np.uin
     return small.astype(np.uint8, copy=False), (width / size[0], height / size[1])
 
 
-def _same_shape(
-    scaled: Sequence[tuple[NDArray[np.uint8], tuple[float, float]]], batch_size: int
-) -> list[list[int]]:
+def _same_shape(scaled: Sequence[tuple[NDArray[np.uint8], tuple[float, float]]], batch_size: int) -> list[list[int]]:
     # Indices in batches of one shape each, so that no image's result depends on its neighbours' padding.
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, (image, _) in enumerate(scaled):
@@ -219,9 +216,7 @@ def _same_shape(
     ]
 
 
-def _faces(
-    rows: NDArray[np.float32], factors: tuple[float, float], parameters: DetectionParameters
-) -> list[Face]:
+def _faces(rows: NDArray[np.float32], factors: tuple[float, float], parameters: DetectionParameters) -> list[Face]:
     rows = rows[(rows[:, 14] >= parameters.min_confidence) & np.isfinite(rows).all(axis=1)]
     factor_x, factor_y = factors
     # Pixel centres, not corners, keep their place: x' = (x + 0.5)·f − 0.5.
@@ -236,6 +231,4 @@ def _faces(
     return faces
 
 
-DETECTORS: Final[Registry[Detector]] = Registry(
-    "biometrik.face.detectors", "DETECTOR", "biometrik.face_detectors"
-)
+DETECTORS: Final[Registry[Detector]] = Registry("biometrik.face.detectors", "DETECTOR", "biometrik.face_detectors")

@@ -55,9 +55,7 @@ class Embedder(abc.ABC):
             ``crops`` has another shape or dtype.
         """
         if crops.ndim != 4 or crops.shape[1:] != (CROP_PX, CROP_PX, 3) or crops.dtype != np.uint8:
-            raise InvalidInputError(
-                f"crops: expected (N, 112, 112, 3) uint8, got {crops.shape} {crops.dtype}"
-            )
+            raise InvalidInputError(f"crops: expected (N, 112, 112, 3) uint8, got {crops.shape} {crops.dtype}")
         rows = np.empty((len(crops), self.dimension), dtype=np.float32)
         for start in range(0, len(crops), self._runtime.batch_size):
             batch = crops[start : start + self._runtime.batch_size]
@@ -66,7 +64,7 @@ class Embedder(abc.ABC):
                 vectors = vectors + self._embed(batch[:, :, ::-1])
             rows[start : start + len(batch)] = vectors
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.maximum(norms, np.finfo(np.float32).tiny)
+        return np.asarray(rows / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
 
     @property
     @abc.abstractmethod
@@ -109,6 +107,4 @@ def from_templates(templates: Sequence[Template], dimension: int) -> NDArray[np.
     return rows
 
 
-EMBEDDERS: Final[Registry[Embedder]] = Registry(
-    "biometrik.face.embedders", "EMBEDDER", "biometrik.face_embedders"
-)
+EMBEDDERS: Final[Registry[Embedder]] = Registry("biometrik.face.embedders", "EMBEDDER", "biometrik.face_embedders")

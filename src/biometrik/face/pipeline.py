@@ -79,17 +79,13 @@ class FacePipeline:
     def __init__(self, parameters: FaceParameters, runtime: Runtime) -> None:
         if parameters.quality_profile not in quality.PROFILES:
             names = ", ".join(quality.PROFILES)
-            raise InvalidInputError(
-                f"quality_profile: expected one of {names}, got {parameters.quality_profile!r}"
-            )
+            raise InvalidInputError(f"quality_profile: expected one of {names}, got {parameters.quality_profile!r}")
         self.parameters = parameters
         self.detector = DETECTORS.load(parameters.detector)(parameters.detection, runtime)
         self.embedder = EMBEDDERS.load(parameters.embedder)(runtime, flip=parameters.flip)
         self.contract_id = self._contract_id()
 
-    def process(
-        self, images: Sequence[FaceImage], *, sink: Sink = NULL_SINK
-    ) -> list[ProcessedFace | RejectedFace]:
+    def process(self, images: Sequence[FaceImage], *, sink: Sink = NULL_SINK) -> list[ProcessedFace | RejectedFace]:
         """Return what was found in each image.
 
         Parameters
@@ -120,9 +116,7 @@ class FacePipeline:
         sink.take("embeddings", embeddings)
 
         for crop, embedding, (i, face) in zip(crops, embeddings, chosen.items(), strict=True):
-            grade = quality.assess(
-                images[i].pixels, face, crop, len(found[i]), self.parameters.quality_profile
-            )
+            grade = quality.assess(images[i].pixels, face, crop, len(found[i]), self.parameters.quality_profile)
             results[i] = ProcessedFace(face, len(found[i]), crop, grade, embedding)
         return [results[i] for i in range(len(images))]
 

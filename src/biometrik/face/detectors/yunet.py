@@ -55,9 +55,7 @@ class YuNet(Detector):
             size = np.exp(box[:, 2:]) * stride
         rows[:, :2] = (cell + box[:, :2]) * stride - size / 2
         rows[:, 2:4] = size
-        rows[:, 4:14] = ((points[kept].reshape(-1, 5, 2) + cell[:, None]) * stride[:, :, None]).reshape(
-            -1, 10
-        )
+        rows[:, 4:14] = ((points[kept].reshape(-1, 5, 2) + cell[:, None]) * stride[:, :, None]).reshape(-1, 10)
         rows[:, 14] = confidence[kept]
         return rows
 

@@ -18,9 +18,8 @@ MAX_BYTES = 700_000
 
 def main() -> int:
     """Return 1 and say what is wrong, or 0."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     faults = [fault for name in listed.stdout.decode().split("\0") if name for fault in faults_of(ROOT / name)]
     for fault in faults:
         print(fault, file=sys.stderr)

@@ -134,9 +134,7 @@ def subject_score(table: CalibrationTable, similarity: float, comparisons: int) 
     return max(0.0, to_score(any_of(single, comparisons)))
 
 
-def judge(
-    score: float, threshold: float, samples: Sequence[SampleReport]
-) -> tuple[Outcome, tuple[Reason, ...]]:
+def judge(score: float, threshold: float, samples: Sequence[SampleReport]) -> tuple[Outcome, tuple[Reason, ...]]:
     """Return the outcome, and reasons where it is inconclusive.
 
     A match stands whatever the sample's quality. Nobody is refused on a poor sample: where no usable one was

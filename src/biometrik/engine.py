@@ -195,8 +195,7 @@ class Engine:
         with self._call():
             processed = self._process(samples)
             return tuple(
-                self._pipeline.template(face) if isinstance(face, ProcessedFace) else None
-                for face in processed.faces
+                self._pipeline.template(face) if isinstance(face, ProcessedFace) else None for face in processed.faces
             )
 
     def compare(
@@ -236,9 +235,7 @@ class Engine:
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
-    def verify(
-        self, subject_id: str, samples: Sequence[FaceImage], *, max_fmr: float = DEFAULT_MAX_FMR
-    ) -> Decision:
+    def verify(self, subject_id: str, samples: Sequence[FaceImage], *, max_fmr: float = DEFAULT_MAX_FMR) -> Decision:
         """Say whether the person is the enrolled subject.
 
         Parameters
@@ -330,9 +327,7 @@ class Engine:
             table = self.calibration
             processed = self._process(samples)
             vector = processed.vector
-            probe = (
-                np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
-            )
+            probe = np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
             found = self._gallery.search(probe, max_candidates, galleries=galleries, excluding=excluding)
             hits = found.hits if vector is not None else ()
             operating = None
@@ -636,18 +631,11 @@ def _moved(report: SampleReport, offset: int) -> SampleReport:
 
 
 def _advice(reports: Sequence[SampleReport]) -> tuple[Reason, ...]:
-    return tuple(
-        dict.fromkeys(reason for report in reports if not report.usable for reason in report.reasons)
-    )
+    return tuple(dict.fromkeys(reason for report in reports if not report.usable for reason in report.reasons))
 
 
-def _request_digest(
-    subject_id: str, samples: Sequence[FaceImage], galleries: Sequence[str], override: str
-) -> str:
-    pixels = [
-        str(sample.pixels.shape).encode() + np.ascontiguousarray(sample.pixels).tobytes()
-        for sample in samples
-    ]
+def _request_digest(subject_id: str, samples: Sequence[FaceImage], galleries: Sequence[str], override: str) -> str:
+    pixels = [str(sample.pixels.shape).encode() + np.ascontiguousarray(sample.pixels).tobytes() for sample in samples]
     return sha256_hex(subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *pixels)
 
 

@@ -6,8 +6,10 @@ here is an error when a :class:`Runtime` is made or a network opened, never a si
 
 import abc
 import ctypes
+import importlib
 import io
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -24,6 +26,7 @@ from biometrik.manifest import PReluForm
 from biometrik.wheels import wheel_conflicts as wheel_conflicts
 
 _CUDA: Final = "CUDAExecutionProvider"
+_TELEMETRY: Final = "openvino_telemetry"
 
 
 class Network(abc.ABC):
@@ -148,6 +151,32 @@ def provider_names() -> tuple[str, ...]:
     return tuple(_PROVIDERS)
 
 
+def import_openvino() -> ModuleType:
+    """Import openvino so that it stays silent.
+
+    On import, openvino reports to its maker: it writes an id into the home folder, forks the process and sends an
+    event. It does not where the package ``openvino_telemetry`` cannot be found, so that is hidden for the moment.
+
+    Raises
+    ------
+    ProviderUnavailableError
+        The package is not installed.
+    """
+    modules: dict[str, Any] = sys.modules
+    hide = _TELEMETRY not in modules
+    if hide:
+        modules[_TELEMETRY] = None  # an import of it now raises ImportError
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise ProviderUnavailableError(
+            f"provider openvino: expected the package openvino, got {error}; pip install 'biometrik[openvino]'"
+        ) from error
+    finally:
+        if hide:
+            del modules[_TELEMETRY]
+
+
 class _OnnxRuntimeNetwork(Network):
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -235,13 +264,7 @@ def _cuda(parameters: RuntimeParameters) -> _Opener:
 
 
 def _openvino(parameters: RuntimeParameters) -> _Opener:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ProviderUnavailableError(
-            f"provider openvino: expected the package openvino, got {error}; pip install 'biometrik[openvino]'"
-        ) from error
-    core = openvino.Core()
+    core = import_openvino().Core()
     if parameters.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ProviderUnavailableError(
             "precision bf16: expected a CPU with bfloat16 instructions (avx512_bf16, amx_bf16), got one without"

@@ -66,9 +66,7 @@ class Registry(Generic[T]):
         except ModuleNotFoundError as error:
             extra = self._extras.get(name)
             remedy = f"pip install 'biometrik[{extra}]'" if extra else f"install the package {error.name!r}"
-            raise PluginNotFoundError(
-                f"{self._attribute.lower()} {name}: needs {error.name!r}; {remedy}"
-            ) from error
+            raise PluginNotFoundError(f"{self._attribute.lower()} {name}: needs {error.name!r}; {remedy}") from error
 
     def _built_in(self) -> set[str]:
         package = importlib.import_module(self._package)

@@ -90,17 +90,13 @@ class FaceImage:
     def __post_init__(self) -> None:
         pixels = self.pixels
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-            raise InvalidInputError(
-                f"pixels: expected a uint8 array, got {getattr(pixels, 'dtype', type(pixels))}"
-            )
+            raise InvalidInputError(f"pixels: expected a uint8 array, got {getattr(pixels, 'dtype', type(pixels))}")
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise InvalidInputError(f"pixels: expected (H, W, 3) RGB, got {pixels.shape}")
         object.__setattr__(self, "pixels", _read_only(pixels))
 
     @classmethod
-    def from_file(
-        cls, path: str | PathLike[str], *, limits: imaging.ImageLimits = imaging.DEFAULT_LIMITS
-    ) -> Self:
+    def from_file(cls, path: str | PathLike[str], *, limits: imaging.ImageLimits = imaging.DEFAULT_LIMITS) -> Self:
         """Read a photograph: JPEG, PNG, BMP, TIFF, WebP or JPEG 2000, turned upright by its EXIF tag.
 
         Raises
@@ -257,9 +253,7 @@ class Quality:
         for component in self.components:
             if component.name == name:
                 return component
-        raise InvalidInputError(
-            f"quality component: expected one of {[c.name for c in self.components]}, got {name!r}"
-        )
+        raise InvalidInputError(f"quality component: expected one of {[c.name for c in self.components]}, got {name!r}")
 
 
 _TEMPLATE_MAGIC: Final = b"BMTK"
@@ -298,9 +292,7 @@ class Template:
         if not 0 <= self.position <= 15:
             raise InvalidInputError(f"position: expected 0..15, got {self.position}")
         if not 1 <= len(self.payload) <= _MAX_PAYLOAD_BYTES:
-            raise InvalidInputError(
-                f"payload: expected 1 to {_MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}"
-            )
+            raise InvalidInputError(f"payload: expected 1 to {_MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
 
     def to_bytes(self) -> bytes:
         """Serialise with version, modality, contract and a CRC-32 over all of it.
@@ -333,9 +325,7 @@ class Template:
             The bytes are damaged, truncated, too long, or of an unknown version or modality.
         """
         if len(data) < _TEMPLATE_HEADER.size + 4:
-            raise TemplateFormatError(
-                f"template: expected at least {_TEMPLATE_HEADER.size + 4} bytes, got {len(data)}"
-            )
+            raise TemplateFormatError(f"template: expected at least {_TEMPLATE_HEADER.size + 4} bytes, got {len(data)}")
         magic, version, code, position, contract_length, payload_length = _TEMPLATE_HEADER.unpack_from(data)
         if magic != _TEMPLATE_MAGIC:
             raise TemplateFormatError("template: does not begin with the mark of a template")
@@ -396,9 +386,7 @@ class RequestContext:
         for name in ("transaction_id", "operator_ref", "station_ref", "consent_ref"):
             value = getattr(self, name)
             if len(value) > 128 or not (value == "" or value.isprintable()):
-                raise InvalidInputError(
-                    f"{name}: expected at most 128 printable characters, got {len(value)}"
-                )
+                raise InvalidInputError(f"{name}: expected at most 128 printable characters, got {len(value)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,18 @@ def one_in(rate: float) -> str:
     return f"1 in {count_behind(rate)}"
 
 
+def percent(rate: float) -> str:
+    """Return an error rate in percent, to two digits; for rates only, a score is never a percentage.
+
+    Examples
+    --------
+    >>> percent(1e-3), percent(0.0123), percent(4.47e-6)
+    ('0.1 %', '1.2 %', '0.00045 %')
+    """
+    digits = max(0, 1 - math.floor(math.log10(rate * 100))) if 0 < rate < 1 else 0
+    return f"{rate * 100:.{digits}f} %" if digits == 0 else f"{rate * 100:.{digits}f}".rstrip("0").rstrip(".") + " %"
+
+
 def is_capped(raw_score: float, table: CalibrationTable) -> bool:
     """Return whether a similarity lies where the calibration's evidence ends: its score is the largest there is."""
     return raw_score >= table.points[-1].similarity
@@ -141,7 +153,7 @@ def rates_of(result: object) -> str:
     """Return the error rate asked for and the one achieved, or "" where a result has none."""
     match result:
         case Decision(max_fmr=asked, achieved_fmr=achieved):
-            return f"FMR {one_in(asked)} → {one_in(achieved.value)}"
+            return f"FMR {percent(asked)} → {percent(achieved.value)}"
         case Identification(max_fpir=float() as asked, achieved_fpir=Interval() as achieved):
-            return f"FPIR {one_in(asked)} → {one_in(achieved.value)}"
+            return f"FPIR {percent(asked)} → {percent(achieved.value)}"
     return ""

@@ -107,8 +107,7 @@ def test_a_face_measures_its_eyes() -> None:
     landmarks = np.array([[10, 10], [40, 50], [25, 40], [15, 60], [35, 60]], np.float32)
     face = Face(Box(0, 0, 60, 80), landmarks, 0.9)
     assert face.inter_eye_px == pytest.approx(50.0)
-    assert face.box.area == 4800
-    assert face.box.centre == (30, 40)
+    assert (face.box.area, *face.box.centre) == (4800, 30, 40)
     with pytest.raises(InvalidInputError, match=r"expected \(5, 2\)"):
         Face(Box(0, 0, 1, 1), np.zeros((4, 2), np.float32), 0.9)
 

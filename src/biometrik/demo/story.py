@@ -29,8 +29,8 @@ MAX_FMR: Final = 1e-3
 MAX_FPIR: Final = 0.01
 #: Beyond what any calibration that ships can support.
 ABSURD_FMR: Final = 1e-9
-#: So dark that the face is only just found.
-DARK_STOPS: Final = 9.5
+#: So dark that the face is found, but too little is left of it.
+DARK_STOPS: Final = 9.0
 
 ENROLLED: Final = ("A-0101", "A-0102", "A-0103", "A-0104", "A-0105", "A-0106")
 STRANGERS: Final = ("stranger 1", "stranger 2")
@@ -164,6 +164,10 @@ class _Teller:
         self._counter = {
             name: photographs.photographed_again(image, seed) for seed, (name, image) in enumerate(people.items())
         }
+        self._dark = Picture(
+            photographs.underexposed(self._counter[ENROLLED[5]], DARK_STOPS, seed=1),
+            f"{ENROLLED[5]} at the counter (re-photographed copy, {DARK_STOPS:g} stops less light)",
+        )
 
     def enrol(self) -> None:
         for name in ENROLLED:
@@ -179,20 +183,20 @@ class _Teller:
             self._enrolled[name] = step.probes[0]
         self._step(
             "enroll-too-dark",
-            "Enrol from a photograph that is far too dark",
+            "Enrol from a far too dark photograph",
             "A bad reference would trouble every later visit, so it is refused with advice, and nothing is stored.",
             "NEEDS_RECAPTURE",
-            lambda: self.engine.enroll("A-0107", [self._dark().image]),
+            lambda: self.engine.enroll("A-0107", [self._dark.image]),
             holds=lambda result: Reason.TOO_DARK in result.samples[0].reasons,
-            probes=[self._dark()],
+            probes=[self._dark],
         )
         group = FaceImage.from_file(photographs.find(photographs.GROUP))
         strict = replace(self._config, face=replace(self._config.face, policy=FacePolicy.ERROR))
         with Engine.open(":memory:", strict) as engine:
             self._step(
                 "enroll-several-faces",
-                "Enrol from a photograph of several people, under the strict policy",
-                "Whose face is it? Under this policy the engine does not guess. (By default it takes the most"
+                "Enrol from a photograph of several people",
+                "Whose face is it? Under the strict policy the engine does not guess. (By default it takes the most"
                 " prominent one.)",
                 "FAILURE_TO_ENROLL",
                 lambda: engine.enroll("A-0107", [group]),
@@ -220,7 +224,7 @@ class _Teller:
         cat = Picture(FaceImage.from_file(photographs.find(photographs.CAT)), "A photograph without a human face")
         self._step(
             "verify-no-face",
-            f"Verify {ENROLLED[0]} with a photograph that shows no face",
+            f"Verify {ENROLLED[0]}, no face in the photograph",
             "Nothing can be compared. That is neither a match nor a refusal, and the reason says what to do.",
             "INCONCLUSIVE",
             lambda: self.engine.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
@@ -230,19 +234,19 @@ class _Teller:
         )
         self._step(
             "verify-too-dark",
-            f"Verify {ENROLLED[5]} with a photograph that is far too dark",
+            f"Verify {ENROLLED[5]}, far too dark",
             "The right person, but hardly any light. Nobody is refused on a poor photograph: it is taken again.",
             "INCONCLUSIVE",
-            lambda: self.engine.verify(ENROLLED[5], [self._dark().image], max_fmr=MAX_FMR),
+            lambda: self.engine.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
             holds=lambda result: Reason.TOO_DARK in result.reasons,
-            references=[self._enrolled[ENROLLED[5]]],
-            probes=[self._dark()],
+            references=[self._enrolled[IN_THE_DARK]],
+            probes=[self._dark],
         )
         self._step(
             "verify-beyond-evidence",
-            f"Verify {ENROLLED[2]} at a false match rate of {one_in(ABSURD_FMR)}",
-            "The calibration has not seen enough strangers to promise that. It says so instead of guessing a"
-            " threshold.",
+            f"Verify {ENROLLED[2]}, asking FMR {ABSURD_FMR:g}",
+            f"A false match rate of {one_in(ABSURD_FMR)}: the calibration has not seen enough strangers to promise"
+            " that. It says so instead of guessing a threshold.",
             ThresholdUnsupportedError.reason,
             lambda: self.engine.verify(ENROLLED[2], [self._counter[ENROLLED[2]]], max_fmr=ABSURD_FMR),
             references=[self._enrolled[ENROLLED[2]]],
@@ -269,8 +273,8 @@ class _Teller:
     def last(self) -> None:
         self._step(
             "second-opener",
-            "A second program opens the same database",
-            "One process owns a database. The second is told who has it.",
+            "Open the database a second time",
+            "One program owns a database. A second one is told who has it.",
             "DATABASE_LOCKED",
             lambda: _opened_and_closed(self._database, self._config),
         )
@@ -338,7 +342,7 @@ class _Teller:
         who = "the genuine person" if claimed == actual else actual
         self._step(
             key,
-            title or f"Verify {claimed}, presented by {who}",
+            title or f"Verify {claimed}, shown {who}",
             purpose,
             expected,
             lambda: self.engine.verify(claimed, [self._counter[actual]], max_fmr=MAX_FMR),
@@ -359,7 +363,7 @@ class _Teller:
     ) -> None:
         self._step(
             key,
-            f"Identify {actual} among everybody",
+            f"Identify {actual}",
             purpose,
             expected,
             lambda: self.engine.identify([self._counter[actual]], max_fpir=MAX_FPIR),
@@ -406,10 +410,6 @@ class _Teller:
 
     def _at_counter(self, name: str) -> Picture:
         return Picture(self._counter[name], f"{name} at the counter (re-photographed copy)")
-
-    def _dark(self) -> Picture:
-        image = photographs.underexposed(self._counter[ENROLLED[5]], DARK_STOPS, seed=1)
-        return Picture(image, f"{ENROLLED[5]} in the dark (re-photographed copy, {DARK_STOPS} stops less light)")
 
     def _places(self, payload: bytes) -> int:
         return sum(file.read_bytes().count(payload) for file in self._database.parent.iterdir() if file.is_file())

@@ -27,8 +27,8 @@ def calibrate(
 ) -> CalibrationTable:
     """Return the table from similarity to score that these trials support.
 
-    The threshold of a score is the smallest non-mated similarity with a measured FMR of at most 10^(−score/10). A score is
-    supported if at least 30 false matches stand behind it and the upper bound of its FMR is at most twice its
+    The threshold of a score is the smallest non-mated similarity with a measured FMR of at most 10^(−score/10). A score
+    is supported if at least 30 false matches stand behind it and the upper bound of its FMR is at most twice its
     target, and every lower score is supported too. Where 3/n over disjoint pairs of subjects is tighter than that,
     a last row above every non-mated similarity bears it (rule of three).
 

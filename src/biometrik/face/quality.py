@@ -69,7 +69,7 @@ PROFILES: Final[Mapping[str, _Thresholds]] = MappingProxyType(
                 "over_exposure": 50.0,  # half of the face white
                 "dynamic_range": 25.0,  # 25 gray levels
                 "illumination_uniformity": 5.0,
-                "sharpness": 32.0,  # a blur of 3 px in the crop (eyes 35 px apart): six times the FNMR; 46 at 2 px: twice
+                "sharpness": 32.0,  # a blur of 3 px in the crop (eyes 35 px apart): FNMR times six
                 "inter_eye_distance": 22.0,  # 20 px: the crop is enlarged 1.8 times
                 "head_inside": 75.0,
                 "head_pose_yaw": 25.0,  # 60°: beyond, one eye is hidden

@@ -12,7 +12,7 @@ from biometrik.face.alignment import CROP_LANDMARKS, CROP_PX, align, similarity_
 
 def _turned(points: np.ndarray, angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
     c, s = scale * np.cos(angle), scale * np.sin(angle)
-    return points @ np.array([[c, -s], [s, c]]).T + np.array(shift)
+    return np.asarray(points @ np.array([[c, -s], [s, c]]).T + np.array(shift))
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.05, 40), st.tuples(st.floats(-2000, 2000), st.floats(-2000, 2000)))
@@ -45,7 +45,8 @@ def test_an_image_already_in_place_is_kept(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 8])
 def test_a_large_face_is_averaged_down_in_place(factor: int, rng: np.random.Generator) -> None:
-    small = cv2.GaussianBlur(rng.integers(0, 256, (CROP_PX, CROP_PX, 3), dtype=np.uint8), (0, 0), 2)
+    noise = rng.integers(0, 256, (CROP_PX, CROP_PX, 3), dtype=np.uint8)
+    small = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), dtype=np.uint8)
     # Every pixel becomes a block of factor × factor, so averaging gives the small image back exactly.
     large = small.repeat(factor, axis=0).repeat(factor, axis=1)
     landmarks = CROP_LANDMARKS * factor + (factor - 1) / 2

@@ -81,7 +81,7 @@ def test_a_face_is_the_same_alone_and_in_a_batch(
 
 def test_a_high_resolution_copy_has_the_same_embedding(pipeline: FacePipeline, astronaut: FaceImage) -> None:
     large = cv2.resize(astronaut.pixels, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)
-    small, again = pipeline.process([astronaut, FaceImage(large)])
+    small, again = pipeline.process([astronaut, FaceImage(np.asarray(large, dtype=np.uint8))])
     assert isinstance(small, ProcessedFace)
     assert isinstance(again, ProcessedFace)
     assert float(small.embedding @ again.embedding) > 0.9

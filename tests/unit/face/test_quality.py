@@ -2,6 +2,7 @@
 
 import math
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -44,10 +45,7 @@ def _assess(image: np.ndarray, face: Face, profile: str = "counter", faces: int 
 
 
 def _falls(values: list[float]) -> bool:
-    return (
-        all(after <= before + 1e-9 for before, after in zip(values, values[1:], strict=False))
-        and values[-1] < values[0]
-    )
+    return all(after <= before + 1e-9 for before, after in pairwise(values)) and values[-1] < values[0]
 
 
 def test_a_good_photograph_passes_at_the_counter(portrait: tuple[FaceImage, Face]) -> None:
@@ -142,7 +140,7 @@ def test_size_and_place_in_the_frame_count_for_a_portrait() -> None:
 
 def test_a_face_cut_off_at_the_edge() -> None:
     image = np.full((200, 200, 3), 128, np.uint8)
-    whole, half = (_assess(image, _face(CROP_LANDMARKS + [x, 40])) for x in (40, -55))
+    whole, half = (_assess(image, _face(CROP_LANDMARKS + np.array([x, 40]))) for x in (40, -55))
     assert whole.component("head_inside").value == 100
     assert 40 < half.component("head_inside").value < 60
     assert Reason.FACE_CUT_OFF in half.reasons

@@ -398,7 +398,7 @@ def test_an_interruption_between_commit_and_index_is_made_up_for(
 def test_a_refused_write_does_not_make_searches_wait_for_the_next_one(gallery: Gallery) -> None:
     with pytest.raises(SubjectNotFoundError):
         gallery.erase("nobody")
-    with gallery._writer, ThreadPoolExecutor(1) as pool:  # as a write under way holds it
+    with ThreadPoolExecutor(1) as pool, gallery._writer:  # as a write under way holds it
         assert pool.submit(_found, gallery, 1).result(timeout=5) == []
 
 

@@ -76,6 +76,20 @@ def calibration(variants: Mapping[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
+def discards(
+    curves: Mapping[str, Sequence[float]], discarded: Sequence[float], names: Sequence[str], path: Path
+) -> None:
+    """Draw the errors that are left, over the share of comparisons discarded, for some of the curves."""
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, name in zip(_COLOURS, names, strict=False):
+        axes.plot(100 * np.array(discarded), 100 * np.array(curves[name]), color=colour, marker=".", label=name)
+    axes.set(xlabel="mated comparisons discarded, %", ylabel="FNMR of the rest, %", title="Errors by discard")
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
     """Draw horizontal bars of milliseconds with quartiles.
 
@@ -93,7 +107,8 @@ def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> No
     places = np.arange(len(rows))[::-1]
     axes.barh(places, median, xerr=(median - low, high - median), color=_COLOURS[0], alpha=0.7, capsize=3)
     axes.set_yticks(places, list(rows))
-    axes.set(xlabel="ms", title=title)
+    axes.set(xlabel="ms")
+    figure.suptitle(title, fontsize=10)
     axes.grid(visible=True, axis="x", alpha=0.3)
     _save(figure, path)
 

@@ -6,13 +6,15 @@ from biometrik.calibration import CalibrationTable
 from biometrik.types import Decision, Identification, Interval, QualityComponent
 
 
-def count_behind(rate: float) -> str:
-    """Return n of "1 in n", to two digits and rounded down, so that "fewer than 1 of n" holds.
+def count_behind(rate: float, *, digits: int = 2) -> str:
+    """Return n of "1 in n", rounded down, so that "fewer than 1 of n" holds.
 
     Parameters
     ----------
     rate : float
         A probability, 0..1.
+    digits : int
+        How many of n are kept.
 
     Examples
     --------
@@ -24,11 +26,11 @@ def count_behind(rate: float) -> str:
     count = 1.0 / rate * (1 + 1e-9)  # 1/1e-3 must not fall to 999.99…
     if count < 10:
         return f"{math.floor(count * 10) / 10:g}"
-    unit = 10 ** (math.floor(math.log10(count)) - 1)
+    unit = 10 ** max(0, math.floor(math.log10(count)) + 1 - digits)
     return f"{math.floor(count / unit) * unit:,}"
 
 
-def one_in(rate: float) -> str:
+def one_in(rate: float, *, digits: int = 2) -> str:
     """Return a rate as people say it.
 
     Examples
@@ -36,7 +38,7 @@ def one_in(rate: float) -> str:
     >>> one_in(1e-4)
     '1 in 10,000'
     """
-    return f"1 in {count_behind(rate)}"
+    return f"1 in {count_behind(rate, digits=digits)}"
 
 
 def percent(rate: float) -> str:
@@ -71,7 +73,7 @@ def strength(score: float, *, capped: bool = False) -> str:
     >>> strength(41.2)
     'a stranger reaches this in fewer than 1 of 13,000 comparisons'
     >>> strength(50.0, capped=True)
-    "a stranger reaches this in fewer than 1 of 100,000 comparisons, the most that the calibration can vouch for"
+    'a stranger reaches this in fewer than 1 of 100,000 comparisons, the most that the calibration can vouch for'
     >>> strength(1.0)
     'a stranger reaches this in 1 of 1.2 comparisons: the two are hardly alike'
     """
@@ -82,17 +84,26 @@ def strength(score: float, *, capped: bool = False) -> str:
     return f"a stranger reaches this in fewer than 1 of {count_behind(rate)} comparisons{limit}"
 
 
+def rounded(score: float) -> str:
+    """Return a score to one decimal, rounded down: 29.99 must not seem to reach a threshold of 30.
+
+    Examples
+    --------
+    >>> rounded(29.99), rounded(30.0)
+    ('29.9', '30.0')
+    """
+    return f"{math.floor(score * 10 + 1e-9) / 10:.1f}"
+
+
 def against_threshold(score: float, threshold: float) -> str:
     """Return the comparison that decides.
 
     Examples
     --------
     >>> against_threshold(41.23, 30.0), against_threshold(29.99, 30.0)
-    ('score 41.2 ≥ 30.0', 'score 29.9 < 30.0')
+    ('41.2 ≥ 30.0', '29.9 < 30.0')
     """
-    # Rounded down: 29.99 printed as 30.0 would seem to reach a threshold of 30.
-    shown = math.floor(score * 10 + 1e-9) / 10
-    return f"score {shown:.1f} {'≥' if score >= threshold else '<'} {threshold:.1f}"
+    return f"{rounded(score)} {'≥' if score >= threshold else '<'} {threshold:.1f}"
 
 
 def asked_and_achieved(name: str, asked: float, achieved: Interval) -> str:
@@ -106,11 +117,11 @@ def asked_and_achieved(name: str, asked: float, achieved: Interval) -> str:
     Examples
     --------
     >>> asked_and_achieved("FMR", 1e-3, Interval(1e-3, 8e-4, 1.25e-3))
-    'FMR asked 1 in 1,000, measured 1 in 1,000 (95 % interval 1 in 1,200 … 1 in 800)'
+    'FMR asked 1 in 1,000, measured 1 in 1,000 (95 % interval 1 in 1,250 … 1 in 800)'
     """
     return (
-        f"{name} asked {one_in(asked)}, measured {one_in(achieved.value)}"
-        f" ({achieved.confidence * 100:.0f} % interval {one_in(achieved.low)} … {one_in(achieved.high)})"
+        f"{name} asked {one_in(asked)}, measured {one_in(achieved.value, digits=3)} ({achieved.confidence * 100:.0f} %"
+        f" interval {one_in(achieved.low, digits=3)} … {one_in(achieved.high, digits=3)})"
     )
 
 
@@ -136,6 +147,8 @@ def measurement(component: QualityComponent) -> str:
     '61.2 px'
     """
     number = f"{component.measured:.3g}" if abs(component.measured) < 1e4 else f"{component.measured:.0f}"
+    if component.unit[:1].isdigit():  # a range
+        return f"{number} of {component.unit}"
     return f"{number} {component.unit}".rstrip()
 
 
@@ -143,9 +156,9 @@ def score_of(result: object) -> str:
     """Return the score that decided and its threshold, or "" where a result has none."""
     match result:
         case Decision(score=float() as score, threshold=threshold):
-            return against_threshold(score, threshold).removeprefix("score ")
+            return against_threshold(score, threshold)
         case Identification(candidates=(best, *_), threshold=float() as threshold):
-            return against_threshold(best.score, threshold).removeprefix("score ")
+            return against_threshold(best.score, threshold)
     return ""
 
 

@@ -14,7 +14,7 @@ from biometrik.demo.photographs import jpeg
 from biometrik.demo.story import Picture
 from biometrik.face.alignment import align
 from biometrik.reasons import Reason
-from biometrik.types import Face, Quality
+from biometrik.types import Face, Quality, QualityComponent
 
 _MAX_SIDE_PX: Final = 480
 #: Geometry of the scale, in its own units.
@@ -23,20 +23,33 @@ _LEFT, _RIGHT, _AXIS_Y = 14, 586, 44
 
 
 def photograph(picture: Picture) -> str:
-    """Return a figure: the photograph with box and landmarks, the aligned crop, and its quality."""
-    report = picture.report
-    face = report.face if report else None
+    """Return a figure: the photograph with box and landmarks, and the aligned crop in its corner."""
+    face = picture.report.face if picture.report else None
     image = picture.image
-    overlay = _overlay(face, image.width_px, image.height_px) if face else ""
-    crop = ""
+    found = crop = ""
     if face:
+        found = _overlay(face, image.width_px, image.height_px)
         source = _data_uri(align(image.pixels, face.landmarks))
         crop = f'<img class="crop" alt="aligned crop" title="what the network sees" src="{source}">'
-    quality = _quality(report.quality, opened=bool(report.reasons)) if report and report.quality else ""
     return (
         '<figure><div class="shot">'
-        f'<img alt="{escape(picture.caption)}" src="{_data_uri(_bounded(image.pixels))}">{overlay}{crop}</div>'
-        f"<figcaption>{escape(picture.caption)}</figcaption>{quality}</figure>"
+        f'<img alt="{escape(picture.caption)}" src="{_data_uri(_bounded(image.pixels))}">{found}{crop}</div>'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    )
+
+
+def components(quality: Quality) -> str:
+    """Return a bar for each component, 0 to 100, with the least acceptable value marked."""
+    return '<div class="components">' + "".join(map(_component, quality.components)) + "</div>"
+
+
+def _component(component: QualityComponent) -> str:
+    failed = "" if component.acceptable else " failed"
+    return (
+        f'<div class="component{failed}" title="{escape(wording.measurement(component))}">'
+        f"<span>{escape(wording.component_name(component))}</span>"
+        f'<div class="bar"><i style="width:{component.value:.0f}%"></i>'
+        f'<b style="left:{component.threshold:.0f}%"></b></div><span class="number">{component.value:.0f}</span></div>'
     )
 
 
@@ -61,7 +74,7 @@ def scale(score: float | None, threshold: float, table: CalibrationTable) -> str
         anchor = "end" if x > _RIGHT - 40 else "start" if x < _LEFT + 40 else "middle"
         marker = (
             f'<path class="{kind}" d="M{x} {_AXIS_Y - 6} l-7 -12 h14 z"/>'
-            f'<text class="value {kind}" text-anchor="{anchor}" x="{x}" y="{_AXIS_Y - 24}">score {score:.1f}</text>'
+            f'<text class="value {kind}" text-anchor="{anchor}" x="{x}" y="{_AXIS_Y - 24}">score {wording.rounded(score)}</text>'
         )
     return (
         f'<svg class="scale" viewBox="0 0 {_WIDTH} 82" role="img" aria-label="scale of scores">'
@@ -83,27 +96,12 @@ def advice(reasons: tuple[Reason, ...]) -> str:
     return f'<ul class="advice">{rows}</ul>'
 
 
-def _quality(quality: Quality, *, opened: bool) -> str:
-    verdict = "acceptable" if quality.acceptable else "below the threshold"
-    rows = "".join(
-        f'<div class="name{"" if c.acceptable else " failed"}">{escape(wording.component_name(c))}</div>'
-        f'<div class="bar{"" if c.acceptable else " failed"}"><i style="width:{c.value:.0f}%"></i>'
-        f'<b style="left:{c.threshold:.0f}%"></b></div><div class="number">{c.value:.0f}</div>'
-        f'<div class="soft">{escape(wording.measurement(c))}</div>'
-        for c in quality.components
-    )
-    return (
-        f"<details{' open' if opened else ''}><summary>quality {quality.overall:.0f} of 100, {verdict}</summary>"
-        f'<div class="components">{rows}</div></details>'
-    )
-
-
 def _overlay(face: Face, width: int, height: int) -> str:
     # Drawn over the photograph, in the pixels of the original.
     box, unit = face.box, max(width, height) / 200
-    points = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.6 * unit:.2f}"/>' for x, y in face.landmarks)
+    points = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.9 * unit:.2f}"/>' for x, y in face.landmarks)
     return (
-        f'<svg class="found" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+        f'<svg class="found" viewBox="0 0 {width} {height}" stroke-width="{0.7 * unit:.2f}">'
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
         f' stroke-width="{1.2 * unit:.2f}"/>{points}</svg>'
     )

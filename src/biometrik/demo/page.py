@@ -23,8 +23,9 @@ _CHAPTERS: Final = (
     (
         ("enroll",),
         "Enrolment",
-        "A photograph of each person becomes a template under an opaque id. Green: the face and its five landmarks as"
-        " the engine found them; in the corner: the aligned crop that the network sees.",
+        "A photograph of each person becomes a template under an opaque id; the photograph itself is not kept. Green: the"
+        " face as the engine found it, yellow: its five landmarks, in the corner: the aligned crop that the network sees."
+        " The bars are the quality's components, the black marks the least that is acceptable.",
     ),
     (
         ("verify-genuine", "verify-impostor", "verify-no", "verify-too", "verify-beyond"),
@@ -168,13 +169,14 @@ def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) ->
 def _step(step: Step, story: Story) -> str:
     pictures = "".join(figures.photograph(picture) for picture in (*step.references, *step.probes))
     count = len(step.references) + len(step.probes)
+    purpose = f'<p class="soft">{escape(step.purpose)}</p>' if step.purpose else ""
     failed = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
     gallery = f'<div class="pictures{" one" if count == 1 else ""}">{pictures}</div>' if pictures else ""
-    words = f"{failed}{_answer(step, story)}"
+    words = f"{failed}{_answer(step, story)}{_quality(step)}"
     body = f'<div class="body">{gallery}<div>{words}</div></div>' if gallery else words
     return (
         f'<article id="{step.key}"{"" if step.passed else " class=failed-step"}><header><h3>{escape(step.title)}</h3>'
-        f'{_badge(step)}</header><p class="soft">{escape(step.purpose)}</p>{body}</article>'
+        f"{_badge(step)}</header>{purpose}{body}</article>"
     )
 
 
@@ -184,15 +186,15 @@ def _answer(step: Step, story: Story) -> str:
     finding = f'<p class="words">{escape(step.finding)}</p>' if step.finding else ""
     match step.result:
         case Decision() as decision:
-            words, scale = "", ""
+            words, scale = "Nothing could be compared.", ""
             if decision.score is not None and decision.raw_score is not None:
                 capped = wording.is_capped(decision.raw_score, table)
                 comparison = wording.against_threshold(decision.score, decision.threshold)
-                words = f"{comparison}: {wording.strength(decision.score, capped=capped)}."
+                words = f"Score {comparison}: {wording.strength(decision.score, capped=capped)}."
                 scale = figures.scale(decision.score, decision.threshold, table)
             rates = wording.asked_and_achieved("FMR", decision.max_fmr, decision.achieved_fmr)
             return (
-                f'<p class="words">{escape(_capital(words))}</p>{scale}{figures.advice(decision.reasons)}{finding}'
+                f'<p class="words">{escape(words)}</p>{scale}{figures.advice(decision.reasons)}{finding}'
                 f'<p class="fine">{escape(rates)}. {_milliseconds(step)}</p>'
             )
         case Identification() as found:
@@ -212,6 +214,18 @@ def _answer(step: Step, story: Story) -> str:
             return f"{finding}{fine}"
 
 
+def _quality(step: Step) -> str:
+    for picture in step.probes:
+        if picture.report and picture.report.quality:
+            quality = picture.report.quality
+            verdict = "acceptable" if quality.acceptable else "not acceptable"
+            return (
+                f'<div class="quality"><h4>Quality {quality.overall:.0f} of 100, {verdict}'
+                f" ({escape(quality.algorithm)})</h4>{figures.components(quality)}</div>"
+            )
+    return ""
+
+
 def _candidates(found: Identification, table: CalibrationTable) -> str:
     if not found.candidates:
         return ""
@@ -220,7 +234,7 @@ def _candidates(found: Identification, table: CalibrationTable) -> str:
         (
             str(candidate.rank),
             escape(candidate.subject_id),
-            wording.against_threshold(candidate.score, threshold).removeprefix("score "),
+            wording.against_threshold(candidate.score, threshold),
             wording.one_in(10 ** (-candidate.score / 10)),
         )
         for candidate in found.candidates
@@ -296,7 +310,3 @@ def _badge(step: Step) -> str:
 
 def _milliseconds(step: Step) -> str:
     return f"{step.elapsed_ms:.0f} ms."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

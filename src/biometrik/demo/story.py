@@ -175,7 +175,7 @@ class _Teller:
             step = self._step(
                 f"enroll-{name}",
                 f"Enrol {name}",
-                "The photograph becomes a template in the database; the photograph itself is not kept.",
+                "",
                 "ENROLLED",
                 lambda name=name: self.engine.enroll(name, [self._people[name]]),  # type: ignore[misc]
                 probes=[picture],
@@ -183,7 +183,7 @@ class _Teller:
             self._enrolled[name] = step.probes[0]
         self._step(
             "enroll-too-dark",
-            "Enrol from a far too dark photograph",
+            "Enrol, far too dark",
             "A bad reference would trouble every later visit, so it is refused with advice, and nothing is stored.",
             "NEEDS_RECAPTURE",
             lambda: self.engine.enroll("A-0107", [self._dark.image]),
@@ -195,7 +195,7 @@ class _Teller:
         with Engine.open(":memory:", strict) as engine:
             self._step(
                 "enroll-several-faces",
-                "Enrol from a photograph of several people",
+                "Enrol, several people",
                 "Whose face is it? Under the strict policy the engine does not guess. (By default it takes the most"
                 " prominent one.)",
                 "FAILURE_TO_ENROLL",
@@ -224,7 +224,7 @@ class _Teller:
         cat = Picture(FaceImage.from_file(photographs.find(photographs.CAT)), "A photograph without a human face")
         self._step(
             "verify-no-face",
-            f"Verify {ENROLLED[0]}, no face in the photograph",
+            f"Verify {ENROLLED[0]}: no face",
             "Nothing can be compared. That is neither a match nor a refusal, and the reason says what to do.",
             "INCONCLUSIVE",
             lambda: self.engine.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
@@ -234,17 +234,17 @@ class _Teller:
         )
         self._step(
             "verify-too-dark",
-            f"Verify {ENROLLED[5]}, far too dark",
+            f"Verify {ENROLLED[5]}: far too dark",
             "The right person, but hardly any light. Nobody is refused on a poor photograph: it is taken again.",
             "INCONCLUSIVE",
             lambda: self.engine.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
             holds=lambda result: Reason.TOO_DARK in result.reasons,
-            references=[self._enrolled[IN_THE_DARK]],
+            references=[self._enrolled[ENROLLED[5]]],
             probes=[self._dark],
         )
         self._step(
             "verify-beyond-evidence",
-            f"Verify {ENROLLED[2]}, asking FMR {ABSURD_FMR:g}",
+            f"Verify {ENROLLED[2]} at FMR {ABSURD_FMR:g}",
             f"A false match rate of {one_in(ABSURD_FMR)}: the calibration has not seen enough strangers to promise"
             " that. It says so instead of guessing a threshold.",
             ThresholdUnsupportedError.reason,
@@ -273,7 +273,7 @@ class _Teller:
     def last(self) -> None:
         self._step(
             "second-opener",
-            "Open the database a second time",
+            "Open a second time",
             "One program owns a database. A second one is told who has it.",
             "DATABASE_LOCKED",
             lambda: _opened_and_closed(self._database, self._config),
@@ -289,7 +289,7 @@ class _Teller:
             ENROLLED[1],
             "MATCH",
             "What was enrolled is on disk: the engine was closed and opened again.",
-            title=f"Close, open again, verify {ENROLLED[1]}",
+            title=f"Close, reopen, verify {ENROLLED[1]}",
             holds=lambda _: len(self.engine.subjects()) == people,
             finding=f"Opened again in {reopened_ms:.0f} ms with all {people} people.",
         )
@@ -342,7 +342,7 @@ class _Teller:
         who = "the genuine person" if claimed == actual else actual
         self._step(
             key,
-            title or f"Verify {claimed}, shown {who}",
+            title or f"Verify {claimed}: {who}",
             purpose,
             expected,
             lambda: self.engine.verify(claimed, [self._counter[actual]], max_fmr=MAX_FMR),

@@ -42,7 +42,7 @@ def decision(
     if value.score is not None and value.raw_score is not None:
         capped = wording.is_capped(value.raw_score, table)
         lines += [
-            Text(wording.against_threshold(value.score, value.threshold), style="bold"),
+            Text(f"score {wording.against_threshold(value.score, value.threshold)}", style="bold"),
             scale(value.score, value.threshold, table.points[-1].score),
             Text(wording.strength(value.score, capped=capped)),
         ]
@@ -70,7 +70,7 @@ def identification(
         for candidate in value.candidates:
             threshold = value.threshold
             score = (
-                f"score {candidate.score:.1f}"
+                wording.rounded(candidate.score)
                 if threshold is None
                 else wording.against_threshold(candidate.score, threshold)
             )

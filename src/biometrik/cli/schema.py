@@ -41,7 +41,7 @@ from biometrik.types import (
 from biometrik.wording import is_capped
 
 if TYPE_CHECKING:
-    from biometrik.demo.story import Step, Story
+    from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
     from biometrik.manifest import WeightsEntry
     from biometrik.models import CatalogueRow

@@ -8,7 +8,8 @@ from pathlib import Path
 from biometrik import models
 from biometrik.config import EngineConfig
 from biometrik.demo import page
-from biometrik.demo.story import Step, Story, tell
+from biometrik.demo.steps import Step, Story
+from biometrik.demo.story import tell
 from biometrik.errors import InvalidInputError
 
 

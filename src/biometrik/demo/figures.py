@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from biometrik import wording
 from biometrik.calibration import CalibrationTable
 from biometrik.demo.photographs import jpeg
-from biometrik.demo.story import Picture
+from biometrik.demo.steps import Picture
 from biometrik.face.alignment import align
 from biometrik.reasons import Reason
 from biometrik.types import Face, Quality, QualityComponent
@@ -53,8 +53,20 @@ def _component(component: QualityComponent) -> str:
     )
 
 
-def scale(score: float | None, threshold: float, table: CalibrationTable) -> str:
-    """Return the scale of scores up to the calibration's limit, with the threshold and, if there is one, a score."""
+def scale(threshold: float, table: CalibrationTable, score: float | None = None, kind: str = "") -> str:
+    """Return the scale of scores up to the calibration's limit.
+
+    Parameters
+    ----------
+    threshold : float
+        Marked by a line.
+    table : CalibrationTable
+        Its tightest FMR ends the scale.
+    score : float, optional
+        Marked by a triangle.
+    kind : str
+        CSS class of the triangle: good, stop or wait.
+    """
     cap = table.points[-1].score
 
     def at(value: float) -> float:
@@ -70,11 +82,11 @@ def scale(score: float | None, threshold: float, table: CalibrationTable) -> str
     marker = ""
     if score is not None:
         x = at(score)
-        kind = "good" if score >= threshold else "stop"
         anchor = "end" if x > _RIGHT - 40 else "start" if x < _LEFT + 40 else "middle"
         marker = (
             f'<path class="{kind}" d="M{x} {_AXIS_Y - 6} l-7 -12 h14 z"/>'
-            f'<text class="value {kind}" text-anchor="{anchor}" x="{x}" y="{_AXIS_Y - 24}">score {wording.rounded(score)}</text>'
+            f'<text class="value {kind}" text-anchor="{anchor}" x="{x}" y="{_AXIS_Y - 24}">'
+            f"score {wording.rounded(score)}</text>"
         )
     return (
         f'<svg class="scale" viewBox="0 0 {_WIDTH} 82" role="img" aria-label="scale of scores">'

@@ -12,19 +12,23 @@ from typing import Final
 
 from biometrik import __version__, wording
 from biometrik.calibration import CalibrationTable
+from biometrik.decision import to_score
 from biometrik.demo import figures
 from biometrik.demo.photographs import SOURCES
-from biometrik.demo.story import MAX_FMR, MAX_FPIR, Step, Story
+from biometrik.demo.steps import Step, Story
+from biometrik.demo.story import MAX_FMR, MAX_FPIR
+from biometrik.errors import ThresholdUnsupportedError
 from biometrik.models import CatalogueRow
-from biometrik.types import Decision, Enrollment, ErasureCertificate, Identification
+from biometrik.types import Decision, Enrollment, EnrollmentOutcome, ErasureCertificate, Identification, Outcome
 
 #: Key prefixes of a chapter's steps, its title, and what it is about.
 _CHAPTERS: Final = (
     (
         ("enroll",),
         "Enrolment",
-        "A photograph of each person becomes a template under an opaque id; the photograph itself is not kept. Green: the"
-        " face as the engine found it, yellow: its five landmarks, in the corner: the aligned crop that the network sees."
+        "A photograph of each person becomes a template under an opaque id; the photograph itself is not kept. Green:"
+        " the face as the engine found it, yellow: its five landmarks, in the corner: the aligned crop that the network"
+        " sees."
         " The bars are the quality's components, the black marks the least that is acceptable.",
     ),
     (
@@ -154,7 +158,7 @@ def _reading(table: CalibrationTable) -> str:
         " is 1 in 10,000. It is never a percentage. The black line is the threshold, set by the false match rate"
         f" (FMR) that was asked for, here {wording.one_in(MAX_FMR)}; a score that reaches it is a match. The scale ends"
         " where the evidence ends. An answer is evidence for an officer, not a verdict.</p>"
-        f"{figures.scale(None, 30.0, table)}</article>"
+        f"{figures.scale(to_score(MAX_FMR), table)}</article>"
     )
 
 
@@ -167,13 +171,14 @@ def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) ->
 
 
 def _step(step: Step, story: Story) -> str:
-    pictures = "".join(figures.photograph(picture) for picture in (*step.references, *step.probes))
-    count = len(step.references) + len(step.probes)
     purpose = f'<p class="soft">{escape(step.purpose)}</p>' if step.purpose else ""
-    failed = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
-    gallery = f'<div class="pictures{" one" if count == 1 else ""}">{pictures}</div>' if pictures else ""
-    words = f"{failed}{_answer(step, story)}{_quality(step)}"
-    body = f'<div class="body">{gallery}<div>{words}</div></div>' if gallery else words
+    pictures = [figures.photograph(picture) for picture in (*step.references, *step.probes)]
+    shown = f'<div class="pictures{" one" if len(pictures) == 1 else ""}">{"".join(pictures)}</div>' if pictures else ""
+    words = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
+    words += _answer(step, story)
+    # The bars go where there is room: under a single photograph, else beside two.
+    left, right = (shown + _quality(step), words) if len(pictures) == 1 else (shown, words + _quality(step))
+    body = f'<div class="body"><div>{left}</div><div>{right}</div></div>' if left else right
     return (
         f'<article id="{step.key}"{"" if step.passed else " class=failed-step"}><header><h3>{escape(step.title)}</h3>'
         f"{_badge(step)}</header>{purpose}{body}</article>"
@@ -181,37 +186,49 @@ def _step(step: Step, story: Story) -> str:
 
 
 def _answer(step: Step, story: Story) -> str:
-    table = story.calibration
-    fine = f'<p class="fine">{step.elapsed_ms:.0f} ms</p>'
     finding = f'<p class="words">{escape(step.finding)}</p>' if step.finding else ""
     match step.result:
         case Decision() as decision:
-            words, scale = "Nothing could be compared.", ""
-            if decision.score is not None and decision.raw_score is not None:
-                capped = wording.is_capped(decision.raw_score, table)
-                comparison = wording.against_threshold(decision.score, decision.threshold)
-                words = f"Score {comparison}: {wording.strength(decision.score, capped=capped)}."
-                scale = figures.scale(decision.score, decision.threshold, table)
             rates = wording.asked_and_achieved("FMR", decision.max_fmr, decision.achieved_fmr)
             return (
-                f'<p class="words">{escape(words)}</p>{scale}{figures.advice(decision.reasons)}{finding}'
-                f'<p class="fine">{escape(rates)}. {_milliseconds(step)}</p>'
+                f"{_compared(decision, story.calibration)}{figures.advice(decision.reasons)}{finding}"
+                f"{_fine(step, f'{rates}.')}"
             )
         case Identification() as found:
-            return f"{_candidates(found, table)}{figures.advice(found.reasons)}{finding}{_search_line(found, step)}"
+            return f"{_candidates(found, story.calibration)}{figures.advice(found.reasons)}{_fine(step, _rates(found))}"
         case Enrollment() as enrolled:
-            reasons = enrolled.samples[0].reasons if enrolled.outcome.value != "ENROLLED" else ()
-            return f"{figures.advice(reasons)}{fine}"
+            reasons = enrolled.samples[0].reasons if enrolled.outcome is not EnrollmentOutcome.ENROLLED else ()
+            return f"{figures.advice(reasons)}{_fine(step)}"
         case ErasureCertificate() as certificate:
-            return (
-                f"<dl><dt>subject</dt><dd>{escape(certificate.subject_id)}</dd><dt>erased at</dt>"
-                f"<dd>{certificate.erased_at:%Y-%m-%d %H:%M:%S} UTC</dd><dt>removed</dt><dd>{certificate.encounters}"
-                f" encounter, {certificate.templates} template, from database and index</dd><dt>entry of the event log"
-                f"</dt><dd>{certificate.event}</dd><dt>digest</dt><dd><code>{certificate.digest}</code></dd></dl>"
-                f"{finding}{fine}"
-            )
+            return f"{_certificate(certificate)}{finding}{_fine(step)}"
+        case ThresholdUnsupportedError() as error:
+            limit = f"The tightest rate that the evidence supports is {wording.one_in(error.tightest)}."
+            return f'<p class="words">{limit}</p>{_fine(step, f"{error}.")}'
         case _:
-            return f"{finding}{fine}"
+            return f"{finding}{_fine(step)}"
+
+
+def _compared(decision: Decision, table: CalibrationTable) -> str:
+    if decision.score is None or decision.raw_score is None:
+        return '<p class="words">Nothing could be compared.</p>'
+    comparison = f"Score {wording.against_threshold(decision.score, decision.threshold)}"
+    capped = wording.is_capped(decision.raw_score, table)
+    words = (
+        f"{comparison}, but nobody is refused on such a photograph."
+        if decision.outcome is Outcome.INCONCLUSIVE
+        else f"{comparison}: {wording.strength(decision.score, capped=capped)}."
+    )
+    kind, _ = _KINDS[decision.outcome.value]
+    return f'<p class="words">{escape(words)}</p>{figures.scale(decision.threshold, table, decision.score, kind)}'
+
+
+def _certificate(certificate: ErasureCertificate) -> str:
+    return (
+        f"<dl><dt>subject</dt><dd>{escape(certificate.subject_id)}</dd><dt>erased at</dt>"
+        f"<dd>{certificate.erased_at:%Y-%m-%d %H:%M:%S} UTC</dd><dt>removed</dt><dd>{certificate.encounters}"
+        f" encounter, {certificate.templates} template, from database and index</dd><dt>event</dt>"
+        f"<dd>{certificate.event} of the log</dd><dt>digest</dt><dd><code>{certificate.digest}</code></dd></dl>"
+    )
 
 
 def _quality(step: Step) -> str:
@@ -239,18 +256,18 @@ def _candidates(found: Identification, table: CalibrationTable) -> str:
         )
         for candidate in found.candidates
     ]
-    best = figures.scale(found.candidates[0].score, threshold, table)
+    kind, _ = _KINDS[found.outcome.value]
+    best = figures.scale(threshold, table, found.candidates[0].score, kind)
     return best + _table(("rank#", "candidate", "score, threshold#", "strangers of this score"), rows)
 
 
-def _search_line(found: Identification, step: Step) -> str:
-    rates = (
-        ""
-        if found.max_fpir is None or found.achieved_fpir is None
-        else wording.asked_and_achieved("FPIR", found.max_fpir, found.achieved_fpir) + ". "
+def _rates(found: Identification) -> str:
+    rates = ""
+    if found.max_fpir is not None and found.achieved_fpir is not None:
+        rates = wording.asked_and_achieved("FPIR", found.max_fpir, found.achieved_fpir) + ". "
+    return (
+        f"{rates}{found.coverage.subjects} people searched, {'exactly' if found.coverage.exact else 'approximately'}."
     )
-    searched = f"{found.coverage.subjects} people searched, {'exactly' if found.coverage.exact else 'approximately'}."
-    return f'<p class="fine">{escape(rates)}{searched} {_milliseconds(step)}</p>'
 
 
 def _grounds(story: Story, weights: Sequence[CatalogueRow]) -> str:
@@ -308,5 +325,5 @@ def _badge(step: Step) -> str:
     return f'<span class="badge is-{kind}">{sign} {escape(step.outcome.replace("_", " "))}</span>'
 
 
-def _milliseconds(step: Step) -> str:
-    return f"{step.elapsed_ms:.0f} ms."
+def _fine(step: Step, text: str = "") -> str:
+    return f'<p class="fine">{escape(text)} {step.elapsed_ms:.0f} ms.</p>'

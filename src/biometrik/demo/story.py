@@ -1,28 +1,21 @@
 """The main job from enrolment to erasure, on real photographs, with every answer checked against what it must be."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from biometrik.calibration import CalibrationTable
 from biometrik.config import EngineConfig, FacePolicy
 from biometrik.demo import photographs
+from biometrik.demo.steps import Picture, Result, Step, Story, take
 from biometrik.engine import Engine
-from biometrik.errors import BiometrikError, ThresholdUnsupportedError
+from biometrik.errors import BiometrikError, InvalidInputError, ThresholdUnsupportedError
 from biometrik.face.detection import DETECTORS
 from biometrik.inference import Runtime
 from biometrik.reasons import Reason
-from biometrik.types import (
-    Decision,
-    Enrollment,
-    ErasureCertificate,
-    FaceImage,
-    Identification,
-    SampleReport,
-)
+from biometrik.types import Decision, FaceImage, Identification
 from biometrik.wording import one_in
 
 MAX_FMR: Final = 1e-3
@@ -34,77 +27,6 @@ DARK_STOPS: Final = 9.0
 
 ENROLLED: Final = ("A-0101", "A-0102", "A-0103", "A-0104", "A-0105", "A-0106")
 STRANGERS: Final = ("stranger 1", "stranger 2")
-
-Result = Decision | Identification | Enrollment | ErasureCertificate | BiometrikError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A photograph as it was presented.
-
-    Parameters
-    ----------
-    image : FaceImage
-        Its pixels.
-    caption : str
-        What it is.
-    report : SampleReport or None
-        What the engine said of it.
-    """
-
-    image: FaceImage
-    caption: str
-    report: SampleReport | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One thing that was done, and whether it came out as it must.
-
-    Parameters
-    ----------
-    key, title, purpose : str
-        Name for machines, for people, and what the step shows.
-    expected, outcome : str
-        The outcome, or the reason of the error, that must come and that came.
-    passed : bool
-        Whether they agree, and the step's other conditions hold.
-    finding : str
-        In a sentence what happened, where the result does not say it all.
-    result : Result
-        What the engine answered; an expected error is an answer too.
-    references, probes : tuple of Picture
-        What was compared with, and what was presented.
-    elapsed_ms : float
-        The engine's time, one run.
-    """
-
-    key: str
-    title: str
-    purpose: str
-    expected: str
-    outcome: str
-    passed: bool
-    finding: str
-    result: Result
-    references: tuple[Picture, ...]
-    probes: tuple[Picture, ...]
-    elapsed_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All steps, and what they rest on."""
-
-    steps: tuple[Step, ...]
-    calibration: CalibrationTable
-    model_contract_id: str
-    elapsed_s: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every step came out as it must."""
-        return all(step.passed for step in self.steps)
 
 
 def tell(config: EngineConfig, on_step: Callable[[Step], None]) -> Story:
@@ -120,7 +42,7 @@ def tell(config: EngineConfig, on_step: Callable[[Step], None]) -> Story:
     Raises
     ------
     InvalidInputError
-        The photographs are not installed.
+        The photographs are not installed, or not those that the story is about.
     BiometrikError
         The engine cannot be opened.
     """
@@ -145,6 +67,8 @@ def _people(config: EngineConfig) -> dict[str, FaceImage]:
     )
     detector = DETECTORS.load(config.face.detector)(config.face.detection, Runtime(config.runtime, config.models))
     boxes = sorted((face.box for face in detector.detect([group.pixels])[0]), key=lambda box: box.x)
+    if len(boxes) != 6:
+        raise InvalidInputError(f"demo photographs: expected six faces in {photographs.GROUP.path}, got {len(boxes)}")
     one, two, three, four, stranger, six = (photographs.cut_out(group, box) for box in boxes)
     names = (*ENROLLED, *STRANGERS)
     return dict(zip(names, (one, two, three, four, six, astronaut, stranger, portrait), strict=True))
@@ -155,7 +79,6 @@ class _Teller:
         self, database: Path, config: EngineConfig, people: Mapping[str, FaceImage], on_step: Callable[[Step], None]
     ) -> None:
         self.steps: list[Step] = []
-        self.engine = Engine.open(database, config)
         self._database = database
         self._config = config
         self._people = people
@@ -168,40 +91,47 @@ class _Teller:
             photographs.underexposed(self._counter[ENROLLED[5]], DARK_STOPS, seed=1),
             f"{ENROLLED[5]} at the counter (re-photographed copy, {DARK_STOPS:g} stops less light)",
         )
+        self.engine = Engine.open(database, config)
 
     def enrol(self) -> None:
         for name in ENROLLED:
             picture = Picture(self._people[name], f"{name}, photograph at enrolment")
-            step = self._step(
-                f"enroll-{name}",
-                f"Enrol {name}",
-                "",
-                "ENROLLED",
-                lambda name=name: self.engine.enroll(name, [self._people[name]]),  # type: ignore[misc]
-                probes=[picture],
+            step = self._told(
+                take(
+                    f"enroll-{name}",
+                    f"Enrol {name}",
+                    "",
+                    "ENROLLED",
+                    lambda name=name: self.engine.enroll(name, [self._people[name]]),  # type: ignore[misc]
+                    probes=[picture],
+                )
             )
             self._enrolled[name] = step.probes[0]
-        self._step(
-            "enroll-too-dark",
-            "Enrol, far too dark",
-            "A bad reference would trouble every later visit, so it is refused with advice, and nothing is stored.",
-            "NEEDS_RECAPTURE",
-            lambda: self.engine.enroll("A-0107", [self._dark.image]),
-            holds=lambda result: Reason.TOO_DARK in result.samples[0].reasons,
-            probes=[self._dark],
+        self._told(
+            take(
+                "enroll-too-dark",
+                "Enrol, far too dark",
+                "A bad reference would trouble every later visit, so it is refused with advice, and nothing is stored.",
+                "NEEDS_RECAPTURE",
+                lambda: self.engine.enroll("A-0107", [self._dark.image]),
+                holds=lambda result: Reason.TOO_DARK in result.samples[0].reasons,
+                probes=[self._dark],
+            )
         )
         group = FaceImage.from_file(photographs.find(photographs.GROUP))
         strict = replace(self._config, face=replace(self._config.face, policy=FacePolicy.ERROR))
         with Engine.open(":memory:", strict) as engine:
-            self._step(
-                "enroll-several-faces",
-                "Enrol, several people",
-                "Whose face is it? Under the strict policy the engine does not guess. (By default it takes the most"
-                " prominent one.)",
-                "FAILURE_TO_ENROLL",
-                lambda: engine.enroll("A-0107", [group]),
-                holds=lambda result: result.samples[0].reasons == (Reason.SEVERAL_FACES,),
-                probes=[Picture(group, "A group photograph")],
+            self._told(
+                take(
+                    "enroll-several-faces",
+                    "Enrol, several people",
+                    "Whose face is it? Under the strict policy the engine does not guess. (By default it takes the most"
+                    " prominent one.)",
+                    "FAILURE_TO_ENROLL",
+                    lambda: engine.enroll("A-0107", [group]),
+                    holds=lambda result: result.samples[0].reasons == (Reason.SEVERAL_FACES,),
+                    probes=[Picture(group, "A group photograph")],
+                )
             )
 
     def verify(self) -> None:
@@ -222,35 +152,41 @@ class _Teller:
             "An enrolled person claims to be another enrolled person.",
         )
         cat = Picture(FaceImage.from_file(photographs.find(photographs.CAT)), "A photograph without a human face")
-        self._step(
-            "verify-no-face",
-            f"Verify {ENROLLED[0]}: no face",
-            "Nothing can be compared. That is neither a match nor a refusal, and the reason says what to do.",
-            "INCONCLUSIVE",
-            lambda: self.engine.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
-            holds=lambda result: Reason.NO_FACE in result.reasons,
-            references=[self._enrolled[ENROLLED[0]]],
-            probes=[cat],
+        self._told(
+            take(
+                "verify-no-face",
+                f"Verify {ENROLLED[0]}: no face",
+                "Nothing can be compared. That is neither a match nor a refusal, and the reason says what to do.",
+                "INCONCLUSIVE",
+                lambda: self.engine.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
+                holds=lambda result: Reason.NO_FACE in result.reasons,
+                references=[self._enrolled[ENROLLED[0]]],
+                probes=[cat],
+            )
         )
-        self._step(
-            "verify-too-dark",
-            f"Verify {ENROLLED[5]}: far too dark",
-            "The right person, but hardly any light. Nobody is refused on a poor photograph: it is taken again.",
-            "INCONCLUSIVE",
-            lambda: self.engine.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
-            holds=lambda result: Reason.TOO_DARK in result.reasons,
-            references=[self._enrolled[ENROLLED[5]]],
-            probes=[self._dark],
+        self._told(
+            take(
+                "verify-too-dark",
+                f"Verify {ENROLLED[5]}: far too dark",
+                "The right person, but hardly any light. Nobody is refused on a poor photograph: it is taken again.",
+                "INCONCLUSIVE",
+                lambda: self.engine.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
+                holds=lambda result: Reason.TOO_DARK in result.reasons,
+                references=[self._enrolled[ENROLLED[5]]],
+                probes=[self._dark],
+            )
         )
-        self._step(
-            "verify-beyond-evidence",
-            f"Verify {ENROLLED[2]} at FMR {ABSURD_FMR:g}",
-            f"A false match rate of {one_in(ABSURD_FMR)}: the calibration has not seen enough strangers to promise"
-            " that. It says so instead of guessing a threshold.",
-            ThresholdUnsupportedError.reason,
-            lambda: self.engine.verify(ENROLLED[2], [self._counter[ENROLLED[2]]], max_fmr=ABSURD_FMR),
-            references=[self._enrolled[ENROLLED[2]]],
-            probes=[self._at_counter(ENROLLED[2])],
+        self._told(
+            take(
+                "verify-beyond-evidence",
+                f"Verify {ENROLLED[2]} at FMR {ABSURD_FMR:g}",
+                f"A false match rate of {one_in(ABSURD_FMR)}: the calibration has not seen enough strangers to promise"
+                " that. It says so instead of guessing a threshold.",
+                ThresholdUnsupportedError.reason,
+                lambda: self.engine.verify(ENROLLED[2], [self._counter[ENROLLED[2]]], max_fmr=ABSURD_FMR),
+                references=[self._enrolled[ENROLLED[2]]],
+                probes=[self._at_counter(ENROLLED[2])],
+            )
         )
 
     def identify(self) -> None:
@@ -271,12 +207,14 @@ class _Teller:
             )
 
     def last(self) -> None:
-        self._step(
-            "second-opener",
-            "Open a second time",
-            "One program owns a database. A second one is told who has it.",
-            "DATABASE_LOCKED",
-            lambda: _opened_and_closed(self._database, self._config),
+        self._told(
+            take(
+                "second-opener",
+                "Open a second time",
+                "One program owns a database. A second one is told who has it.",
+                "DATABASE_LOCKED",
+                lambda: _opened_and_closed(self._database, self._config),
+            )
         )
         people = len(self.engine.subjects())
         self.engine.close()
@@ -299,17 +237,19 @@ class _Teller:
         template = self.engine.extract([self._people[name]])[0]
         payload = template.payload if template else b"\0"
         before = self._places(payload)
-        self._step(
-            "erase",
-            f"Erase {name}",
-            "Everything stored of the person is removed for good, and a certificate says what.",
-            "ERASED",
-            lambda: self.engine.erase(name),
-            holds=lambda _: self._places(payload) == 0,
-            finding=lambda: (
-                f"The {len(payload)} bytes of the template stood {before} time(s) in the database's files;"
-                f" now {self._places(payload)} time(s)."
-            ),
+        self._told(
+            take(
+                "erase",
+                f"Erase {name}",
+                "Everything stored of the person is removed for good, and a certificate says what.",
+                "ERASED",
+                lambda: self.engine.erase(name),
+                holds=lambda _: self._places(payload) == 0,
+                finding=lambda: (
+                    f"The {len(payload)} bytes of the template stood {before} time(s) in the database's files;"
+                    f" now {self._places(payload)} time(s)."
+                ),
+            )
         )
         del self._enrolled[name]
         self._claim(
@@ -340,16 +280,18 @@ class _Teller:
         finding: str = "",
     ) -> None:
         who = "the genuine person" if claimed == actual else actual
-        self._step(
-            key,
-            title or f"Verify {claimed}: {who}",
-            purpose,
-            expected,
-            lambda: self.engine.verify(claimed, [self._counter[actual]], max_fmr=MAX_FMR),
-            holds=holds,
-            finding=lambda: finding,
-            references=[self._enrolled[claimed]] if claimed in self._enrolled else [],
-            probes=[self._at_counter(actual)],
+        self._told(
+            take(
+                key,
+                title or f"Verify {claimed}: {who}",
+                purpose,
+                expected,
+                lambda: self.engine.verify(claimed, [self._counter[actual]], max_fmr=MAX_FMR),
+                holds=holds,
+                finding=lambda: finding,
+                references=[self._enrolled[claimed]] if claimed in self._enrolled else [],
+                probes=[self._at_counter(actual)],
+            )
         )
 
     def _search(
@@ -361,49 +303,19 @@ class _Teller:
         *,
         holds: Callable[[Identification], bool] = lambda _: True,
     ) -> None:
-        self._step(
-            key,
-            f"Identify {actual}",
-            purpose,
-            expected,
-            lambda: self.engine.identify([self._counter[actual]], max_fpir=MAX_FPIR),
-            holds=holds,
-            probes=[self._at_counter(actual)],
+        self._told(
+            take(
+                key,
+                f"Identify {actual}",
+                purpose,
+                expected,
+                lambda: self.engine.identify([self._counter[actual]], max_fpir=MAX_FPIR),
+                holds=holds,
+                probes=[self._at_counter(actual)],
+            )
         )
 
-    def _step(
-        self,
-        key: str,
-        title: str,
-        purpose: str,
-        expected: str,
-        act: Callable[[], Result],
-        *,
-        holds: Callable[..., bool] = lambda _: True,
-        finding: Callable[[], str] = lambda: "",
-        references: Sequence[Picture] = (),
-        probes: Sequence[Picture] = (),
-    ) -> Step:
-        begin = perf_counter()
-        try:
-            result = act()
-        except BiometrikError as error:
-            result = error
-        elapsed_ms = (perf_counter() - begin) * 1e3
-        outcome = _outcome(result)
-        step = Step(
-            key=key,
-            title=title,
-            purpose=purpose,
-            expected=expected,
-            outcome=outcome,
-            passed=outcome == expected and holds(result),
-            finding=str(result) if isinstance(result, BiometrikError) else finding(),
-            result=result,
-            references=tuple(references),
-            probes=_with_reports(probes, result),
-            elapsed_ms=elapsed_ms,
-        )
+    def _told(self, step: Step) -> Step:
         self.steps.append(step)
         self._on_step(step)
         return step
@@ -413,22 +325,6 @@ class _Teller:
 
     def _places(self, payload: bytes) -> int:
         return sum(file.read_bytes().count(payload) for file in self._database.parent.iterdir() if file.is_file())
-
-
-def _outcome(result: Result) -> str:
-    match result:
-        case BiometrikError():
-            return result.reason
-        case ErasureCertificate():
-            return "ERASED"
-        case _:
-            return str(result.outcome.value)
-
-
-def _with_reports(probes: Sequence[Picture], result: Result) -> tuple[Picture, ...]:
-    if isinstance(result, Decision | Identification | Enrollment):
-        return tuple(replace(probe, report=report) for probe, report in zip(probes, result.samples, strict=True))
-    return tuple(probes)
 
 
 def _opened_and_closed(database: Path, config: EngineConfig) -> Result:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from biometrik.demo.story import Step, Story
+from biometrik.demo.steps import Step, Story
 from biometrik.doctor import Check, Status
 from biometrik.manifest import Pack
 from biometrik.models import CatalogueRow, WeightsState

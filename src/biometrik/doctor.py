@@ -1,4 +1,8 @@
-"""``biometrik doctor``: what this machine lacks, and what to do about it."""
+"""``biometrik doctor``: what this machine lacks, and what to do about it.
+
+What imports OpenCV, ONNX Runtime or FAISS is imported by the check that needs it: where one of them is broken, the
+doctor must still be able to say so.
+"""
 
 import importlib
 import os
@@ -17,10 +21,7 @@ from typing import Final
 from biometrik import models, wording
 from biometrik.calibration import load_calibrations
 from biometrik.config import EngineConfig
-from biometrik.engine import Engine
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, DatabaseLockedError, ProviderUnavailableError
-from biometrik.face.detection import DETECTORS
-from biometrik.face.pipeline import FacePipeline
 from biometrik.inference import Runtime, provider_names
 from biometrik.wheels import wheel_conflicts
 
@@ -91,6 +92,8 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
     for name, look in looks:
         try:
             yield replace(look(), name=name)
+        except ImportError as error:
+            yield Check(name, Status.FAIL, f"cannot be looked at: {error}", "first repair the module that is named")
         except BiometrikError as error:
             yield Check(name, Status.FAIL, str(error), "see the message")
         except Exception as error:  # a machine that is broken in an unforeseen way is what a doctor is for
@@ -125,21 +128,26 @@ def _module(name: str) -> Check:
 def _cpu() -> Check:
     flags = _cpu_flags()
     cores = len(os.sched_getaffinity(0))
-    has = {
-        "AVX2": "avx2" in flags,
-        "AVX-512": "avx512f" in flags,
-        "VNNI": bool(flags & {"avx512_vnni", "avx_vnni"}),
-        "bf16": bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
+    bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    traits = {
+        "AVX2": ("avx2" in flags, "", "fp32 is several times slower"),
+        "AVX-512": ("avx512f" in flags, "", "fp32 at half its width"),
+        "VNNI": (bool(flags & {"avx512_vnni", "avx_vnni"}), "", "int8 would gain nothing; none is used"),
+        "bf16": (bf16, "--provider openvino --precision bf16 can run", "--precision bf16 cannot run"),
     }
-    present = ", ".join(name for name, there in has.items() if there) or "none of AVX2, AVX-512, VNNI, bf16"
-    bf16 = "--provider openvino --precision bf16 can run" if has["bf16"] else "no bf16: models run in fp32"
-    finding = f"{cores} core(s) usable; {present}; {bf16}"
+    told = [
+        f"{name} {'yes' if there else 'no'}" + (f" ({note})" if (note := yes if there else no) else "")
+        for name, (there, yes, no) in traits.items()
+    ]
+    finding = f"{cores} core(s) usable; {', '.join(told)}"
     if "avx2" not in flags and os.uname().machine == "x86_64":
         return Check("", Status.WARN, finding, "a CPU with AVX2 (2013 or later) is several times faster")
     return Check("", Status.OK, finding)
 
 
 def _provider(config: EngineConfig, name: str) -> Check:
+    from biometrik.face.detection import DETECTORS
+
     asked = name == config.runtime.provider
     runtime = replace(config.runtime, provider=name, precision=config.runtime.precision if asked else "fp32")
     try:
@@ -177,6 +185,8 @@ def _cache(config: EngineConfig) -> Check:
 
 
 def _calibration(config: EngineConfig) -> Check:
+    from biometrik.face.pipeline import FacePipeline
+
     contract = FacePipeline(config.face, Runtime(config.runtime, config.models)).contract_id
     table = load_calibrations(config.models.calibrations).get(contract)
     if table is None:
@@ -186,6 +196,8 @@ def _calibration(config: EngineConfig) -> Check:
 
 
 def _database(config: EngineConfig, database: Path) -> Check:
+    from biometrik.engine import Engine
+
     if not database.exists():
         return Check("", Status.WARN, f"{database}: not there yet", "the first enrolment makes it; check the name")
     try:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
@@ -268,7 +269,7 @@ def test_a_changed_file_of_a_pack_is_refused(tmp_path: Path) -> None:
 def test_no_pack_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"ModelParameters\.pack"):
         pack(ModelParameters())
-    with pytest.raises(ModelNotFoundError, match="expected a folder, got .*absent"):
+    with pytest.raises(ModelNotFoundError, match=r"expected a folder, got .*absent"):
         pack(ModelParameters(pack=tmp_path / "absent"))
 
 
@@ -288,12 +289,12 @@ def known_files(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> dic
         data = content.get(entry.id)
         if data is None:
             return entry
-        return packs.replace(entry, sha256=sha256(data), size_bytes=len(data))
+        return replace(entry, sha256=sha256(data), size_bytes=len(data))
 
-    made = packs.replace(
+    made = replace(
         changed,
         weights=tuple(patched(e) for e in changed.weights),
-        packs=tuple(packs.replace(p, entries=tuple(patched(e) for e in p.entries)) for p in changed.packs),
+        packs=tuple(replace(p, entries=tuple(patched(e) for e in p.entries)) for p in changed.packs),
     )
     monkeypatch.setattr(packs, "manifest", lambda: made)
     monkeypatch.setattr(models, "manifest", lambda: made)
@@ -515,7 +516,10 @@ def test_pull_refuses_other_files_than_the_known(
 
 
 def test_pull_refuses_what_has_no_licence(tmp_path: Path, loader: Callable[[Callable[[Path], None]], None]) -> None:
-    loader(lambda folder: (folder / "net.onnx").write_bytes(net(1)) and None)
+    def fill(folder: Path) -> None:
+        (folder / "net.onnx").write_bytes(net(1))
+
+    loader(fill)
     with pytest.raises(ModelLicenceError):
         pull("wolf", tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []

@@ -1,8 +1,9 @@
 """The command ``biometrik``. What its JSON looks like is in :mod:`biometrik.cli.schema`."""
 
-from biometrik.cli import machine as machine
-from biometrik.cli import people as people
-from biometrik.cli import register as register
+# Importing a module of commands adds them; this is the order in which the help lists them.
+from biometrik.cli import people as people  # isort: skip
+from biometrik.cli import register as register  # isort: skip
+from biometrik.cli import machine as machine  # isort: skip
 from biometrik.cli.root import app
 
 __all__ = ["app", "main"]

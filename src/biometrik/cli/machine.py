@@ -85,6 +85,7 @@ def doctor(
 def demo(
     *,
     folder: Annotated[Path, Option("--output", metavar="FOLDER", help="Where the page goes.")] = Path("demo"),
+    show: Annotated[bool, Option("--open", help="Open the page in a browser.")] = False,
     cache: Cache = None,
     output: Output,
 ) -> None:
@@ -98,6 +99,8 @@ def demo(
     with screen.following(quiet=output.json) as follow:
         shown = demonstration.run(folder, config, follow)
     story = shown.story
+    if show:
+        typer.launch(str(shown.page))
     answer(
         "demo",
         schema.story(story, shown.page),

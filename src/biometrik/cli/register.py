@@ -30,7 +30,7 @@ def list_subjects(
         str | None, Option("--gallery", metavar="NAME", help="Only those with an encounter in this gallery.")
     ] = None,
     after: Annotated[str, Option("--after", metavar="ID", help="The last id of the page before.")] = "",
-    limit: Annotated[int, Option("--limit", metavar="N", help="Most on this page, 1 to 999.")] = 100,
+    limit: Annotated[int, Option("--limit", metavar="N", min=1, max=999, help="Most on this page, 1 to 999.")] = 100,
     cache: Cache = None,
     output: Output,
 ) -> None:

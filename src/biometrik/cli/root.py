@@ -51,6 +51,8 @@ class Root(TyperGroup):
             if "--debug" in words:
                 raise
             code = _reported(error, as_json="--json" in words)
+        if code == INTERRUPTED:
+            _say({"reason": "INTERRUPTED", "message": "stopped before the end"}, as_json="--json" in words)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -105,32 +107,35 @@ def command(
 
 
 def _reported(error: Exception, *, as_json: bool) -> int:
-    # Says what went wrong where the caller looks for it, and returns the exit code.
-    body: dict[str, object]
+    # Says what went wrong, and returns the exit code.
     if isinstance(error, typer.Abort):
-        code, body = INTERRUPTED, {"reason": "ABORTED", "message": "nothing was changed"}
-    elif isinstance(error, _UsageError):
-        code, body = USAGE, {"reason": "USAGE", "message": error.format_message()}  # type: ignore[attr-defined]
-    elif isinstance(error, BiometrikError):
-        code, body = ERROR, _body(error)
+        return INTERRUPTED
+    if isinstance(error, _UsageError):
+        if as_json:
+            _say({"reason": "USAGE", "message": error.format_message()}, as_json=True)  # type: ignore[attr-defined]
+        else:
+            error.show()  # type: ignore[attr-defined]
+        return USAGE
+    if isinstance(error, BiometrikError):
+        body: dict[str, object] = {"reason": error.reason, "message": str(error)}
+        if isinstance(error, ThresholdUnsupportedError):
+            body["tightest"] = error.tightest
+    elif isinstance(error, ImportError):
+        body = {"reason": "IMPORT", "message": f"{error}; biometrik doctor says what to install"}
     else:
         message = f"internal error, {type(error).__name__}: {error}; run again with --debug and report it"
-        code, body = ERROR, {"reason": BiometrikError.reason, "message": message}
+        body = {"reason": BiometrikError.reason, "message": message}
+    _say(body, as_json=as_json)
+    return ERROR
+
+
+def _say(body: dict[str, object], *, as_json: bool) -> None:
+    # As JSON on standard output, else in a line on standard error.
     if as_json:
         print(json.dumps({"format": FORMAT, "error": body}))
-    elif isinstance(error, _UsageError):
-        error.show()  # type: ignore[attr-defined]
-    else:
-        from rich.console import Console
-        from rich.text import Text
+        return
+    from rich.console import Console
+    from rich.text import Text
 
-        line = Text.assemble((f"{body['reason']} ", "bold red"), str(body["message"]))
-        Console(stderr=True).print(line, soft_wrap=True)
-    return code
-
-
-def _body(error: BiometrikError) -> dict[str, object]:
-    body: dict[str, object] = {"reason": error.reason, "message": str(error)}
-    if isinstance(error, ThresholdUnsupportedError):
-        body["tightest"] = error.tightest
-    return body
+    line = Text.assemble((f"{body['reason']} ", "bold red"), str(body["message"]))
+    Console(stderr=True).print(line, soft_wrap=True)

@@ -29,7 +29,7 @@ _CHAPTERS: Final = (
         "A photograph of each person becomes a template under an opaque id; the photograph itself is not kept. Green:"
         " the face as the engine found it, yellow: its five landmarks, in the corner: the aligned crop that the network"
         " sees."
-        " The bars are the quality's components, the black marks the least that is acceptable.",
+        " The bars are the quality's components, the upright marks the least that is acceptable.",
     ),
     (
         ("verify-genuine", "verify-impostor", "verify-no", "verify-too", "verify-beyond"),
@@ -135,7 +135,7 @@ def _head(story: Story, at: datetime) -> str:
 
 
 def _overview(story: Story) -> str:
-    return _table(
+    table = _table(
         ("#", "step", "outcome", "score, threshold#", "error rate asked → achieved", "ms#"),
         [
             (
@@ -149,13 +149,14 @@ def _overview(story: Story) -> str:
             for number, step in enumerate(story.steps, start=1)
         ],
     )
+    return f'<div class="overview">{table}</div>'
 
 
 def _reading(table: CalibrationTable) -> str:
     return (
         "<h2>How to read a score</h2><article>"
         '<p class="lead">A score says how rarely a stranger gets as far: 20 is 1 stranger in 100, 30 is 1 in 1,000, 40'
-        " is 1 in 10,000. It is never a percentage. The black line is the threshold, set by the false match rate"
+        " is 1 in 10,000. It is never a percentage. The upright line is the threshold, set by the false match rate"
         f" (FMR) that was asked for, here {wording.one_in(MAX_FMR)}; a score that reaches it is a match. The scale ends"
         " where the evidence ends. An answer is evidence for an officer, not a verdict.</p>"
         f"{figures.scale(to_score(MAX_FMR), table)}</article>"

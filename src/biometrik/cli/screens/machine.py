@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from biometrik.demo.steps import Step, Story
 from biometrik.doctor import Check, Status
 from biometrik.manifest import Pack
 from biometrik.models import CatalogueRow, WeightsState
 from biometrik.wording import rates_of, score_of
+
+if TYPE_CHECKING:
+    from biometrik.demo.steps import Step, Story
 
 _SIGNS: Final = {Status.OK: ("✓", "green"), Status.WARN: ("!", "yellow"), Status.FAIL: ("✗", "bold red")}
 _STATES: Final = {WeightsState.VERIFIED: "green", WeightsState.ABSENT: "dim", WeightsState.DAMAGED: "bold red"}
@@ -23,7 +25,9 @@ _OUTCOMES: Final = {"MATCH": "green", "ENROLLED": "green", "ERASED": "green", "N
 
 def weights(console: Console, rows: Sequence[CatalogueRow]) -> None:
     """Show weights with licence, presence and verification."""
-    table = Table("weights", "role", "licence", "state", "pack", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for head in ("weights", "role", "licence", "state", "pack"):
+        table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(
             Text(row.entry.id),
@@ -63,7 +67,7 @@ def checks(console: Console, values: Sequence[Check]) -> None:
 
 
 @contextmanager
-def following(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
+def following(*, quiet: bool) -> Iterator["Callable[[Step], None]"]:
     """Give a callable that shows the last step on a terminal's standard error while the demo runs."""
     if quiet:
         yield lambda _: None
@@ -72,7 +76,7 @@ def following(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda step: status.update(f"{escape(step.title)}: {step.outcome}")
 
 
-def story(console: Console, value: Story, page: Path) -> None:
+def story(console: Console, value: "Story", page: Path) -> None:
     """Show the demo's steps in a table, and where the page is."""
     table = Table("", "step", "outcome", "score", "error rate asked → achieved", box=None, pad_edge=False)
     table.add_column("ms", justify="right")

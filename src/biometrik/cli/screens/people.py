@@ -129,7 +129,10 @@ def scale(score: float, threshold: float | None, cap: float, *, cells: int = _SC
 
 
 def _components(values: Sequence[QualityComponent]) -> Table:
-    rows = Table("  component", "", "value", "needed", "measured", box=None, pad_edge=False, header_style="dim")
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    rows.add_column("  component", no_wrap=True)
+    for head in ("", "value", "needed", "measured"):
+        rows.add_column(head)
     for component in values:
         filled = round(component.value / 100 * _BAR_CELLS)
         style = "green" if component.acceptable else "red"

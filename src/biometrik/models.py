@@ -268,7 +268,7 @@ def _remedy(entry: WeightsEntry) -> str:
 
 
 def _main() -> int:
-    # An entry point of its own, so that it may read the environment and write to the terminal, as the command line does.
+    # An entry point of its own: it may read the environment and write to the terminal, as the command line does.
     cache = os.environ.get("BIOMETRIK_CACHE")
     try:
         for weights in prepare_bundled(ModelParameters(cache=Path(cache) if cache else None)):

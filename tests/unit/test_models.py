@@ -164,8 +164,8 @@ def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "biometrik"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_cache_dir() == Path("/home/somebody/.cache/biometrik")
+    monkeypatch.setenv("HOME", "/users/somebody")
+    assert default_cache_dir() == Path("/users/somebody/.cache/biometrik")
     bundled("yunet-2023mar", ModelParameters(cache=tmp_path / "other"))
     assert not (tmp_path / "biometrik").exists()
 

@@ -155,9 +155,9 @@ from biometrik.gallery.ownership import Ownership
 held = Ownership(Path(sys.argv[1]))
 child = os.fork()
 if child == 0:
+    print(os.getpid(), flush=True)  # by the child: it has given its copy back when os.fork returns here
     sys.stdin.read()  # lives until the test lets go
     os._exit(0)
-print(child, flush=True)
 os.waitpid(child, 0)
 """
 

@@ -18,7 +18,9 @@ from benchmarks.opencv_pair import plain_weights
 from benchmarks.options import Options
 from benchmarks.race import Contestant, ContestantError, quartiles, race, ratios
 from benchmarks.render import table
+from biometrik.errors import ProviderUnavailableError
 from biometrik.evaluation.protocols import labelled_images
+from biometrik.inference import import_openvino
 from biometrik.types import FaceImage
 
 TITLE = "Face recognition speed"
@@ -183,8 +185,8 @@ def _bars(figures: Mapping[str, Any]) -> tuple[Bar, ...]:
 
 def _capabilities() -> str:
     try:
-        import openvino
-    except ImportError:
+        openvino = import_openvino()
+    except ProviderUnavailableError:
         return "no package openvino"
     return ", ".join(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 

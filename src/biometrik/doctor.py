@@ -69,6 +69,14 @@ class Check:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    # A check before it has its name.
+    status: Status
+    finding: str
+    remedy: str = ""
+
+
 def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Check]:
     """Look at everything that biometrik needs, and give each finding as it is made.
 
@@ -79,7 +87,7 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
     database : Path, optional
         A database to look at; it is neither created nor changed.
     """
-    looks: list[tuple[str, Callable[[], Check]]] = [("python", _python)]
+    looks: list[tuple[str, Callable[[], _Finding]]] = [("python", _python)]
     looks += [(module, partial(_module, module)) for module in _MODULES]
     looks.append(("cpu", _cpu))
     looks += [(f"provider {name}", partial(_provider, config, name)) for name in provider_names()]
@@ -91,7 +99,8 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
     looks += [("disk", partial(_disk, database or Path())), ("memory", _memory)]
     for name, look in looks:
         try:
-            yield replace(look(), name=name)
+            found = look()
+            yield Check(name, found.status, found.finding, found.remedy)
         except ImportError as error:
             yield Check(name, Status.FAIL, f"cannot be looked at: {error}", "first repair the module that is named")
         except BiometrikError as error:
@@ -102,30 +111,30 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
             )
 
 
-def _python() -> Check:
+def _python() -> _Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < _OLDEST_PYTHON:
-        return Check("", Status.FAIL, version, "install Python 3.11 or newer")
-    return Check("", Status.OK, version)
+        return _Finding(Status.FAIL, version, "install Python 3.11 or newer")
+    return _Finding(Status.OK, version)
 
 
-def _module(name: str) -> Check:
+def _module(name: str) -> _Finding:
     for conflict in wheel_conflicts():
         if conflict.module == name:
             finding = f"{' and '.join(conflict.distributions)} are installed and overwrite each other's files"
-            return Check("", Status.FAIL, finding, conflict.remedy)
+            return _Finding(Status.FAIL, finding, conflict.remedy)
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        return Check("", Status.FAIL, f"cannot be imported: {error}", _MODULES[name])
+        return _Finding(Status.FAIL, f"cannot be imported: {error}", _MODULES[name])
     # What is left of a package that another one's removal emptied imports, but holds nothing.
     version = getattr(module, "__version__", None)
     if version is None:
-        return Check("", Status.FAIL, "imports, but its files are gone", f"uninstall it, then {_MODULES[name]}")
-    return Check("", Status.OK, f"{version}, one distribution")
+        return _Finding(Status.FAIL, "imports, but its files are gone", f"uninstall it, then {_MODULES[name]}")
+    return _Finding(Status.OK, f"{version}, one distribution")
 
 
-def _cpu() -> Check:
+def _cpu() -> _Finding:
     flags = _cpu_flags()
     cores = len(os.sched_getaffinity(0))
     bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
@@ -141,11 +150,11 @@ def _cpu() -> Check:
     ]
     finding = f"{cores} core(s) usable; {', '.join(told)}"
     if "avx2" not in flags and os.uname().machine == "x86_64":
-        return Check("", Status.WARN, finding, "a CPU with AVX2 (2013 or later) is several times faster")
-    return Check("", Status.OK, finding)
+        return _Finding(Status.WARN, finding, "a CPU with AVX2 (2013 or later) is several times faster")
+    return _Finding(Status.OK, finding)
 
 
-def _provider(config: EngineConfig, name: str) -> Check:
+def _provider(config: EngineConfig, name: str) -> _Finding:
     from biometrik.face.detection import DETECTORS
 
     asked = name == config.runtime.provider
@@ -154,25 +163,25 @@ def _provider(config: EngineConfig, name: str) -> Check:
         DETECTORS.load("yunet")(config.face.detection, Runtime(runtime, config.models))
     except ProviderUnavailableError as error:
         if asked:
-            return Check("", Status.FAIL, str(error), "follow the message, or choose another --provider")
-        return Check("", Status.OK, f"not asked for, and cannot run here: {error}")
-    return Check("", Status.OK, f"runs{', and is the one in force' if asked else ''}")
+            return _Finding(Status.FAIL, str(error), "follow the message, or choose another --provider")
+        return _Finding(Status.OK, f"not asked for, and cannot run here: {error}")
+    return _Finding(Status.OK, f"runs{', and is the one in force' if asked else ''}")
 
 
-def _weights(config: EngineConfig) -> Check:
+def _weights(config: EngineConfig) -> _Finding:
     states = models.WeightsState
     here = [row for row in models.catalogue(config.models) if row.state is not states.ABSENT or not row.packs]
     broken = [row for row in here if row.state in (states.DAMAGED, states.ABSENT)]
     if broken:
         finding = "; ".join(f"{row.entry.id}: {row.state.value}" for row in broken)
-        return Check("", Status.FAIL, finding, "; ".join(row.detail for row in broken))
+        return _Finding(Status.FAIL, finding, "; ".join(row.detail for row in broken))
     finding = "; ".join(f"{row.entry.id} {row.state.value} ({row.entry.licence})" for row in here)
     unsure = any(row.state is states.UNDECLARED for row in here)
     remedy = "declare the sha256 that you trust in the pack's biometrik.toml" if unsure else ""
-    return Check("", Status.WARN if unsure else Status.OK, finding, remedy)
+    return _Finding(Status.WARN if unsure else Status.OK, finding, remedy)
 
 
-def _cache(config: EngineConfig) -> Check:
+def _cache(config: EngineConfig) -> _Finding:
     folder = config.models.cache or models.default_cache_dir()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
@@ -180,57 +189,57 @@ def _cache(config: EngineConfig) -> Check:
             pass
     except OSError as error:
         finding = f"{folder}: cannot be written ({error.strerror})"
-        return Check("", Status.FAIL, finding, "name another folder with --cache or BIOMETRIK_CACHE")
-    return Check("", Status.OK, f"{folder}{'' if existing == folder else ', made when first needed'}")
+        return _Finding(Status.FAIL, finding, "name another folder with --cache or BIOMETRIK_CACHE")
+    return _Finding(Status.OK, f"{folder}{'' if existing == folder else ', made when first needed'}")
 
 
-def _calibration(config: EngineConfig) -> Check:
+def _calibration(config: EngineConfig) -> _Finding:
     from biometrik.face.pipeline import FacePipeline
 
     contract = FacePipeline(config.face, Runtime(config.runtime, config.models)).contract_id
     table = load_calibrations(config.models.calibrations).get(contract)
     if table is None:
         remedy = "make a table with scripts/calibrate on your own people and name it with --calibration"
-        return Check("", Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {contract}", remedy)
-    return Check("", Status.OK, wording.evidence(table))
+        return _Finding(Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {contract}", remedy)
+    return _Finding(Status.OK, wording.evidence(table))
 
 
-def _database(config: EngineConfig, database: Path) -> Check:
+def _database(config: EngineConfig, database: Path) -> _Finding:
     from biometrik.engine import Engine
 
     if not database.exists():
-        return Check("", Status.WARN, f"{database}: not there yet", "the first enrolment makes it; check the name")
+        return _Finding(Status.WARN, f"{database}: not there yet", "the first enrolment makes it; check the name")
     try:
         with Engine.open(database, config) as engine:
             foreign = engine.foreign_templates
             people = sum(gallery.subjects for gallery in engine.galleries() if gallery.name == "default")
     except DatabaseLockedError as error:
-        return Check("", Status.WARN, str(error), "fine if that program is meant to serve it; else end it")
+        return _Finding(Status.WARN, str(error), "fine if that program is meant to serve it; else end it")
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     finding = f"{database}: opens, schema version {version}, {people:,} people in the default gallery"
     if foreign:
         finding += f", {foreign:,} template(s) of other models"
         remedy = "those people are not found: enrol them again, or open the database with their models"
-        return Check("", Status.WARN, finding, remedy)
-    return Check("", Status.OK, finding)
+        return _Finding(Status.WARN, finding, remedy)
+    return _Finding(Status.OK, finding)
 
 
-def _disk(database: Path) -> Check:
+def _disk(database: Path) -> _Finding:
     folder = next(path for path in (database.absolute(), *database.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
     return _amount(free, f"{free / _MIB:,.0f} MiB free at {folder}", _DISK_FAIL, _DISK_WARN, "free some space")
 
 
-def _memory() -> Check:
+def _memory() -> _Finding:
     available = _available_memory()
     finding = f"{available / _MIB:,.0f} MiB available"
     return _amount(available, finding, _MEMORY_FAIL, _MEMORY_WARN, "end other programs, or give the container more")
 
 
-def _amount(value: int, finding: str, fail: int, warn: int, remedy: str) -> Check:
+def _amount(value: int, finding: str, fail: int, warn: int, remedy: str) -> _Finding:
     status = Status.FAIL if value < fail else Status.WARN if value < warn else Status.OK
-    return Check("", status, finding, "" if status is Status.OK else remedy)
+    return _Finding(status, finding, "" if status is Status.OK else remedy)
 
 
 def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

@@ -80,6 +80,9 @@ class Recognition:
     flip: Annotated[
         bool, Option("--flip", help="Average with the mirrored face: more accurate, twice the cost; own calibration.")
     ] = False
+    refine: Annotated[
+        bool, Option("--refine", help="Measure landmarks twice: more accurate, a little slower; own calibration.")
+    ] = False
     provider: Annotated[
         Literal["cpu", "cuda", "openvino"], Option("--provider", help="Where models run.", rich_help_panel=_MODELS)
     ] = "cpu"
@@ -106,13 +109,21 @@ class Recognition:
 
     def config(self) -> "EngineConfig":
         """Return the engine's configuration."""
-        from biometrik.config import EngineConfig, FaceParameters, FacePolicy, ModelParameters, RuntimeParameters
+        from biometrik.config import (
+            DetectionParameters,
+            EngineConfig,
+            FaceParameters,
+            FacePolicy,
+            ModelParameters,
+            RuntimeParameters,
+        )
 
         detector, embedder = ("scrfd", "arcface") if self.pack else ("yunet", "sface")
         return EngineConfig(
             face=FaceParameters(
                 detector=detector,
                 embedder=embedder,
+                detection=DetectionParameters(refine=self.refine),
                 policy=FacePolicy(self.policy),
                 flip=self.flip,
                 quality_profile=self.profile,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from biometrik.calibration import CalibrationTable
-from biometrik.config import FaceParameters, ModelParameters, RuntimeParameters
+from biometrik.config import DetectionParameters, FaceParameters, ModelParameters, RuntimeParameters
 from biometrik.errors import BiometrikError
 from biometrik.evaluation.calibration import calibrate
 from biometrik.evaluation.protocols import LabelledImages, compare_all, embed_with, enroll, labelled_images
@@ -21,7 +21,7 @@ from biometrik.inference import Runtime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make one table with and one without the mirrored crop, and write each as a JSON file.
+    """Make a table for the default, one with the mirrored crop, one with refined landmarks; write each as a JSON file.
 
     Returns
     -------
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     base = FaceParameters(detector=options.detector, embedder=options.embedder)
     try:
         data = labelled_images(options.data, options.name)
-        for flip in (False, True):
-            pipeline = FacePipeline(replace(base, flip=flip), Runtime(RuntimeParameters(), models))
+        for parameters in (base, replace(base, flip=True), replace(base, detection=DetectionParameters(refine=True))):
+            pipeline = FacePipeline(parameters, Runtime(RuntimeParameters(), models))
             table = _table(data, pipeline, console)
             path = write(table, options.out)
             console.print(

@@ -144,5 +144,5 @@ class FacePipeline:
             "flip": self.parameters.flip,
         }
         digest = sha256_hex(json.dumps(terms, sort_keys=True).encode())
-        flip = "+flip" if self.parameters.flip else ""
-        return f"{self.parameters.detector}+{self.parameters.embedder}{flip}@{digest[:12]}"
+        policies = ("+refine" if detection.refine else "") + ("+flip" if self.parameters.flip else "")
+        return f"{self.parameters.detector}+{self.parameters.embedder}{policies}@{digest[:12]}"

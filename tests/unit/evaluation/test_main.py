@@ -20,7 +20,7 @@ class FacesOfOneColour:
     """Stands in for the face pipeline: the embedding is the image's colour."""
 
     def __init__(self, parameters: FaceParameters, runtime: object) -> None:
-        self.contract_id = f"colour{'+flip' if parameters.flip else ''}@123"
+        self.contract_id = f"colour{'+refine' * parameters.detection.refine}{'+flip' * parameters.flip}@123"
 
     def process(self, images: Sequence[FaceImage]) -> list[object]:
         return [self._one(image.pixels[0, 0].astype(np.float32) - 128) for image in images]
@@ -50,7 +50,11 @@ def folder(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyP
 def test_makes_a_table_with_and_one_without_the_mirrored_crop(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "tables"
     assert command.main(["--data", str(folder), "--out", str(out)]) == 0
-    assert sorted(p.name for p in out.iterdir()) == ["colours-colour+flip.json", "colours-colour.json"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "colours-colour+flip.json",
+        "colours-colour+refine.json",
+        "colours-colour.json",
+    ]
     table = CalibrationTable.from_json((out / "colours-colour.json").read_text())
     assert table.model_contract_id == "colour@123"
     assert (table.subjects, table.images, table.failures_to_enroll) == (60, 121, 1)

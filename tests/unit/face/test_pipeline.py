@@ -87,6 +87,26 @@ def test_a_high_resolution_copy_has_the_same_embedding(pipeline: FacePipeline, a
     assert float(small.embedding @ again.embedding) > 0.9
 
 
+def test_a_second_look_steadies_the_landmarks(pipeline: FacePipeline, astronaut: FaceImage) -> None:
+    once, twice = [], []
+    for scale in (1.0, 1.25, 1.6, 2.0):
+        image = cv2.resize(astronaut.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        pixels = np.asarray(image, dtype=np.uint8)
+        face = pipeline.detector.detect([pixels])[0][0]
+        (again,) = pipeline.detector.refine([pixels], [face])
+        assert again.box == face.box
+        once.append(face.landmarks / scale)
+        twice.append(again.landmarks / scale)
+    scatter = [float(np.std(looks, axis=0).mean()) for looks in (once, twice)]
+    assert scatter[1] < scatter[0]
+
+
+def test_a_second_look_that_finds_nothing_changes_nothing(pipeline: FacePipeline, astronaut: FaceImage) -> None:
+    (face,) = pipeline.detector.detect([astronaut.pixels])[0][:1]
+    (same,) = pipeline.detector.refine([np.zeros_like(astronaut.pixels)], [face])
+    assert same is face
+
+
 def test_no_face_and_several_faces_are_rejections(pipeline: FacePipeline, group: FaceImage) -> None:
     cat = FaceImage.from_file(_shipped("skimage", "data", "chelsea.png"))
     assert pipeline.process([cat]) == [RejectedFace(Reason.NO_FACE, 0)]
@@ -104,11 +124,12 @@ def test_the_default_policy_takes_a_large_central_face(pipeline: FacePipeline, g
 def test_the_contract_names_what_shapes_the_numbers(pipeline: FacePipeline) -> None:
     others = [
         FaceParameters(flip=True),
+        FaceParameters(detection=DetectionParameters(refine=True)),
         FaceParameters(detection=DetectionParameters(max_side_px=512)),
         FaceParameters(detection=DetectionParameters(min_confidence=0.7)),
     ]
     ids = {pipeline.contract_id, *(FacePipeline(parameters, RUNTIME).contract_id for parameters in others)}
-    assert len(ids) == 4
+    assert len(ids) == 5
     assert pipeline.contract_id.startswith("yunet+sface@")
     same = FacePipeline(FaceParameters(policy=FacePolicy.ERROR, quality_profile="portrait"), RUNTIME)
     assert same.contract_id == pipeline.contract_id

@@ -1,0 +1,176 @@
+"""Whether the false match rate keeps its promise where samples are averaged or the best reference counts (ADR 4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.history import Bar, NotRunError, Result
+from benchmarks.options import Options
+from benchmarks.render import table
+from biometrik.calibration import CalibrationTable, load_calibrations
+from biometrik.config import FaceParameters, ModelParameters, RuntimeParameters
+from biometrik.decision import each_of
+from biometrik.evaluation.bootstrap import SubjectBootstrap, interval
+from biometrik.evaluation.metrics import Comparisons, false_match_rate
+from biometrik.evaluation.protocols import embed_with, enroll, labelled_images
+from biometrik.face.pipeline import FacePipeline
+from biometrik.inference import Runtime
+
+TITLE = "Fusion of face samples and references"
+
+#: Target false match rates, so that their thresholds rise.
+_TARGETS: Final = (1e-2, 1e-3, 1e-4)
+#: Of a person with many photographs so many groups are drawn, so that a few people do not decide.
+_GROUPS_A_PERSON: Final = 10
+_SEED: Final = 39794
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How a presentation is compared with an enrolment.
+
+    Parameters
+    ----------
+    probes, references : int
+        Photographs on each side.
+    best : bool
+        Each reference is an encounter of its own and the best counts; otherwise they are averaged.
+    """
+
+    probes: int
+    references: int
+    best: bool = False
+
+
+_FUSIONS: Final = {
+    "one photograph against one": Fusion(1, 1),
+    "mean of 2 against one": Fusion(2, 1),
+    "mean of 2 against mean of 2": Fusion(2, 2),
+    "best of 2 references": Fusion(1, 2, best=True),
+    "best of 3 references": Fusion(1, 3, best=True),
+}
+
+
+def run(options: Options) -> Result:
+    """Embed all of lfw-dev and compare groups of photographs of different people at the shipped table's thresholds."""
+    folder = options.data / "lfw-dev"
+    if not (folder / "images").is_dir():
+        raise NotRunError("the data set lfw-dev is not here; name the folder that holds it with --data")
+    pipeline = FacePipeline(FaceParameters(), Runtime(RuntimeParameters(), ModelParameters(cache=options.cache)))
+    calibration = load_calibrations().get(pipeline.contract_id)
+    if calibration is None:
+        raise NotRunError(f"no calibration ships for {pipeline.contract_id}; make one with scripts/calibrate")
+    data = labelled_images(folder)
+    enrolled = enroll(data, embed_with(pipeline))
+    figures = {
+        name: measure(fusion, enrolled.embeddings, enrolled.subjects, calibration) for name, fusion in _FUSIONS.items()
+    }
+    bars = tuple(
+        Bar(f"{name}: FMR over its target {row['target']:g}", 1.0, *_over(row, "fmr"))
+        for name, found in figures.items()
+        for row in found["rows"]
+    )
+    parameters = {
+        "dataset": data.name,
+        "images": len(data.paths),
+        "calibration": calibration.id,
+        "groups_a_person": _GROUPS_A_PERSON,
+    }
+    return Result(parameters, figures, bars)
+
+
+def render(run: Mapping[str, Any], _: Path) -> str:
+    """Return a table of measured over promised false match rates."""
+    rows = []
+    for name, found in run["figures"].items():
+        for suffix, key in (("", "fmr"), (", uncorrected", "uncorrected")):
+            if key == "fmr" or found["best"]:
+                rates = ["{:.2f} ({:.2f} – {:.2f})".format(*_relative(row, key)) for row in found["rows"]]
+                rows.append([name + suffix, f"{found['comparisons']:,}", *rates])
+    set_ = run["parameters"]
+    head = ["comparison", "non-mated", *(f"at FMR {row['target']:g}" for row in found["rows"])]
+    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept exactly, less is
+the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
+compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of `{set_["calibration"]}`. That
+table was made from the same photographs one by one, so this measures what fusion does to its promise, not how it holds
+elsewhere. `uncorrected` is the best reference without Šidák's correction: what the correction is for.
+
+{table(head, rows)}
+"""
+
+
+def measure(
+    fusion: Fusion, embeddings: NDArray[np.float32], people: NDArray[np.int64], calibration: CalibrationTable
+) -> dict[str, Any]:
+    """Return the FMR at the table's threshold of each target, with and without the correction for the choice."""
+    non_mated = compare_groups(fusion, embeddings, people)
+    bootstrap = SubjectBootstrap(non_mated.subjects)
+    choices = fusion.references if fusion.best else 1
+    corrected = _rates(non_mated, [calibration.similarity_at(each_of(fmr, choices)) for fmr in _TARGETS], bootstrap)
+    plain = _rates(non_mated, [calibration.similarity_at(fmr) for fmr in _TARGETS], bootstrap)
+    rows = [
+        {"target": target, "fmr": fmr, "uncorrected": uncorrected}
+        for target, fmr, uncorrected in zip(_TARGETS, corrected, plain, strict=True)
+    ]
+    return {"comparisons": len(non_mated), "best": fusion.best, "rows": rows}
+
+
+def compare_groups(fusion: Fusion, embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Comparisons:
+    """Return the non-mated comparisons of groups of photographs, each pair of groups once."""
+    probes, references = groups(people, fusion.probes), groups(people, fusion.references)
+    probe = embeddings[probes].mean(axis=1)
+    if fusion.best:
+        similarity = np.max([probe @ embeddings[nth].T for nth in references.T], axis=0)
+    else:
+        similarity = probe @ embeddings[references].mean(axis=1).T
+    first, second = people[probes[:, 0]], people[references[:, 0]]
+    # Of two sides that are alike, a pair and its reverse are one comparison.
+    alike = not fusion.best and fusion.probes == fusion.references
+    row, column = np.nonzero(first[:, None] < second if alike else first[:, None] != second)
+    return Comparisons.of(similarity[row, column], first[row], second[column], int(people.max()) + 1)
+
+
+def groups(people: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return (G, size) positions: groups of distinct photographs of one person, at most ten groups of each.
+
+    Single photographs are all taken.
+
+    Examples
+    --------
+    >>> groups(np.array([7, 7, 8, 7]), 2).tolist()
+    [[0, 1], [0, 3], [1, 3]]
+    """
+    if size == 1:
+        return np.arange(len(people))[:, None]
+    rng = np.random.default_rng(_SEED)
+    found: list[tuple[int, ...]] = []
+    for person in np.unique(people):
+        possible = list(combinations(np.nonzero(people == person)[0].tolist(), size))
+        if len(possible) > _GROUPS_A_PERSON:
+            drawn = rng.choice(len(possible), _GROUPS_A_PERSON, replace=False)
+            possible = [possible[i] for i in sorted(drawn)]
+        found += possible
+    return np.array(found, dtype=np.int64).reshape(-1, size)
+
+
+def _rates(non_mated: Comparisons, thresholds: Sequence[float], bootstrap: SubjectBootstrap) -> list[list[float]]:
+    replicates = bootstrap.false_match_rates(non_mated, thresholds)
+    rates = [
+        interval(false_match_rate(non_mated, threshold), replicates[:, k], non_mated.subjects // 2)
+        for k, threshold in enumerate(thresholds)
+    ]
+    return [[rate.value, rate.low, rate.high] for rate in rates]
+
+
+def _relative(row: Mapping[str, Any], key: str) -> list[float]:
+    return [rate / row["target"] for rate in row[key]]
+
+
+def _over(row: Mapping[str, Any], key: str) -> tuple[float, str, bool, float, float]:
+    value, low, high = _relative(row, key)
+    return value, "×", True, low, high

@@ -72,7 +72,7 @@ def run(options: Options) -> Result:
 
 def render(run: Mapping[str, Any], folder: Path) -> str:
     """Return tables of the operating points, with the trade-off, the similarities and the calibration as plots."""
-    figures = {variant: run["figures"][variant] for variant in _VARIANTS}
+    figures = {name: found for name, found in run["figures"].items() if name != "opencv"}
     pictures.trade_off(figures, folder / "face_det.png")
     pictures.similarities(figures["plain"], folder / "face_similarities.png")
     pictures.calibration(figures, folder / "face_calibration.png")

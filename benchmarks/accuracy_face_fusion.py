@@ -46,6 +46,11 @@ class Fusion:
     references: int
     best: bool = False
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether the two sides are alike, so that a pair and its reverse are one comparison."""
+        return self.probes == self.references and not self.best
+
 
 _FUSIONS: Final = {
     "one photograph against one": Fusion(1, 1),
@@ -70,11 +75,7 @@ def run(options: Options) -> Result:
     figures = {
         name: measure(fusion, enrolled.embeddings, enrolled.subjects, calibration) for name, fusion in _FUSIONS.items()
     }
-    bars = tuple(
-        Bar(f"{name}: FMR over its target {row['target']:g}", 1.0, *_over(row, "fmr"))
-        for name, found in figures.items()
-        for row in found["rows"]
-    )
+    bars = tuple(_bar(name, row) for name, found in figures.items() for row in found["rows"])
     parameters = {
         "dataset": data.name,
         "images": len(data.paths),
@@ -88,17 +89,21 @@ def render(run: Mapping[str, Any], _: Path) -> str:
     """Return a table of measured over promised false match rates."""
     rows = []
     for name, found in run["figures"].items():
-        for suffix, key in (("", "fmr"), (", uncorrected", "uncorrected")):
-            if key == "fmr" or found["best"]:
-                rates = ["{:.2f} ({:.2f} – {:.2f})".format(*_relative(row, key)) for row in found["rows"]]
-                rows.append([name + suffix, f"{found['comparisons']:,}", *rates])
+        kinds = [("fmr", name), ("single", "— the same photographs one by one")]
+        if found["best"]:
+            kinds.insert(1, ("uncorrected", "— without the correction"))
+        for key, label in kinds:
+            rates = [_times([rate / row["target"] for rate in row[key]]) for row in found["rows"]]
+            rows.append([label, f"{found['comparisons']:,}" if key == "fmr" else "", *rates])
     set_ = run["parameters"]
     head = ["comparison", "non-mated", *(f"at FMR {row['target']:g}" for row in found["rows"])]
-    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept exactly, less is
-the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
-compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of `{set_["calibration"]}`. That
-table was made from the same photographs one by one, so this measures what fusion does to its promise, not how it holds
-elsewhere. `uncorrected` is the best reference without Šidák's correction: what the correction is for.
+    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept exactly, less
+is the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
+compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of
+`{set_["calibration"]}`. That table was made from the same photographs one by one, so this measures what fusion does to
+its promise, not how it holds elsewhere. Only people with enough photographs form groups; how much these few differ from
+all is what the rows *one by one* say: the same photographs in the same pairings, each compared singly. A best
+reference is corrected by Šidák's formula for the number of references it was chosen from.
 
 {table(head, rows)}
 """
@@ -107,32 +112,53 @@ elsewhere. `uncorrected` is the best reference without Šidák's correction: wha
 def measure(
     fusion: Fusion, embeddings: NDArray[np.float32], people: NDArray[np.int64], calibration: CalibrationTable
 ) -> dict[str, Any]:
-    """Return the FMR at the table's threshold of each target, with and without the correction for the choice."""
-    non_mated = compare_groups(fusion, embeddings, people)
+    """Return the FMR at the table's threshold of each target: fused, uncorrected for the choice, and one by one."""
+    probes, references = groups(people, fusion.probes), groups(people, fusion.references)
+    compared = _compared(people[probes[:, 0]], people[references[:, 0]], both_ways=not fusion.symmetric)
+    first, second = people[probes[compared[0], 0]], people[references[compared[1], 0]]
+    similarity = similarities(embeddings, probes, references, best=fusion.best)[compared]
+    non_mated = Comparisons.of(similarity, first, second, int(people.max()) + 1)
     bootstrap = SubjectBootstrap(non_mated.subjects)
     choices = fusion.references if fusion.best else 1
+    thresholds = [calibration.similarity_at(fmr) for fmr in _TARGETS]
     corrected = _rates(non_mated, [calibration.similarity_at(each_of(fmr, choices)) for fmr in _TARGETS], bootstrap)
-    plain = _rates(non_mated, [calibration.similarity_at(fmr) for fmr in _TARGETS], bootstrap)
+    uncorrected = _rates(non_mated, thresholds, bootstrap)
+    single = np.mean(
+        [
+            [np.mean(one >= threshold) for threshold in thresholds]
+            for probe in probes.T
+            for reference in references.T
+            for one in [(embeddings[probe] @ embeddings[reference].T)[compared]]
+        ],
+        axis=0,
+    )
     rows = [
-        {"target": target, "fmr": fmr, "uncorrected": uncorrected}
-        for target, fmr, uncorrected in zip(_TARGETS, corrected, plain, strict=True)
+        {"target": target, "fmr": corrected[k], "uncorrected": uncorrected[k], "single": [float(single[k])]}
+        for k, target in enumerate(_TARGETS)
     ]
     return {"comparisons": len(non_mated), "best": fusion.best, "rows": rows}
 
 
-def compare_groups(fusion: Fusion, embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Comparisons:
-    """Return the non-mated comparisons of groups of photographs, each pair of groups once."""
-    probes, references = groups(people, fusion.probes), groups(people, fusion.references)
+def similarities(
+    embeddings: NDArray[np.float32], probes: NDArray[np.int64], references: NDArray[np.int64], *, best: bool
+) -> NDArray[np.float32]:
+    """Return (P, R) similarities of groups of photographs, as :class:`biometrik.engine.Engine` finds them.
+
+    Parameters
+    ----------
+    embeddings : (N, D) float32
+        Unit rows.
+    probes, references : (P, p) and (R, r) int64
+        Positions of the photographs of each group; a probe is the mean of its own.
+    best : bool
+        The best of the group's references counts; otherwise their mean is the reference.
+    """
     probe = embeddings[probes].mean(axis=1)
-    if fusion.best:
-        similarity = np.max([probe @ embeddings[nth].T for nth in references.T], axis=0)
+    if best:
+        found: NDArray[np.float32] = np.max([probe @ embeddings[nth].T for nth in references.T], axis=0)
     else:
-        similarity = probe @ embeddings[references].mean(axis=1).T
-    first, second = people[probes[:, 0]], people[references[:, 0]]
-    # Of two sides that are alike, a pair and its reverse are one comparison.
-    alike = not fusion.best and fusion.probes == fusion.references
-    row, column = np.nonzero(first[:, None] < second if alike else first[:, None] != second)
-    return Comparisons.of(similarity[row, column], first[row], second[column], int(people.max()) + 1)
+        found = probe @ embeddings[references].mean(axis=1).T
+    return found
 
 
 def groups(people: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -158,6 +184,14 @@ def groups(people: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64).reshape(-1, size)
 
 
+def _compared(
+    probes: NDArray[np.int64], references: NDArray[np.int64], *, both_ways: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    # Rows and columns of the non-mated comparisons.
+    row, column = np.nonzero(probes[:, None] != references if both_ways else probes[:, None] < references)
+    return row, column
+
+
 def _rates(non_mated: Comparisons, thresholds: Sequence[float], bootstrap: SubjectBootstrap) -> list[list[float]]:
     replicates = bootstrap.false_match_rates(non_mated, thresholds)
     rates = [
@@ -167,10 +201,11 @@ def _rates(non_mated: Comparisons, thresholds: Sequence[float], bootstrap: Subje
     return [[rate.value, rate.low, rate.high] for rate in rates]
 
 
-def _relative(row: Mapping[str, Any], key: str) -> list[float]:
-    return [rate / row["target"] for rate in row[key]]
+def _bar(name: str, row: Mapping[str, Any]) -> Bar:
+    value, low, high = (rate / row["target"] for rate in row["fmr"])
+    return Bar(f"{name}: FMR over its target {row['target']:g}", 1.0, value, "×", low=low, high=high)
 
 
-def _over(row: Mapping[str, Any], key: str) -> tuple[float, str, bool, float, float]:
-    value, low, high = _relative(row, key)
-    return value, "×", True, low, high
+def _times(rates: Sequence[float]) -> str:
+    value, *bounds = (f"{rate:.2f}" for rate in rates)
+    return f"{value} ({' – '.join(bounds)})" if bounds else value

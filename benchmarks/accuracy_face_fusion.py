@@ -89,16 +89,18 @@ def render(run: Mapping[str, Any], _: Path) -> str:
     """Return a table of measured over promised false match rates."""
     rows = []
     for name, found in run["figures"].items():
-        kinds = [("fmr", name), ("single", "— the same photographs one by one")]
+        kinds = {"fmr": name}
         if found["best"]:
-            kinds.insert(1, ("uncorrected", "— without the correction"))
-        for key, label in kinds:
+            kinds["uncorrected"] = "— without the correction"
+        if "single" in found["rows"][0]:
+            kinds["single"] = "— the same photographs one by one"
+        for key, label in kinds.items():
             rates = [_times([rate / row["target"] for rate in row[key]]) for row in found["rows"]]
             rows.append([label, f"{found['comparisons']:,}" if key == "fmr" else "", *rates])
     set_ = run["parameters"]
     head = ["comparison", "non-mated", *(f"at FMR {row['target']:g}" for row in found["rows"])]
-    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept exactly, less
-is the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
+    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept
+exactly, less is the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
 compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of
 `{set_["calibration"]}`. That table was made from the same photographs one by one, so this measures what fusion does to
 its promise, not how it holds elsewhere. Only people with enough photographs form groups; how much these few differ from
@@ -123,17 +125,9 @@ def measure(
     thresholds = [calibration.similarity_at(fmr) for fmr in _TARGETS]
     corrected = _rates(non_mated, [calibration.similarity_at(each_of(fmr, choices)) for fmr in _TARGETS], bootstrap)
     uncorrected = _rates(non_mated, thresholds, bootstrap)
-    single = np.mean(
-        [
-            [np.mean(one >= threshold) for threshold in thresholds]
-            for probe in probes.T
-            for reference in references.T
-            for one in [(embeddings[probe] @ embeddings[reference].T)[compared]]
-        ],
-        axis=0,
-    )
+    single = _one_by_one(embeddings, probes, references, compared, thresholds)
     rows = [
-        {"target": target, "fmr": corrected[k], "uncorrected": uncorrected[k], "single": [float(single[k])]}
+        {"target": target, "fmr": corrected[k], "uncorrected": uncorrected[k], "single": [single[k]]}
         for k, target in enumerate(_TARGETS)
     ]
     return {"comparisons": len(non_mated), "best": fusion.best, "rows": rows}
@@ -190,6 +184,23 @@ def _compared(
     # Rows and columns of the non-mated comparisons.
     row, column = np.nonzero(probes[:, None] != references if both_ways else probes[:, None] < references)
     return row, column
+
+
+def _one_by_one(
+    embeddings: NDArray[np.float32],
+    probes: NDArray[np.int64],
+    references: NDArray[np.int64],
+    compared: tuple[NDArray[np.int64], NDArray[np.int64]],
+    thresholds: Sequence[float],
+) -> list[float]:
+    # FMR at each threshold of the single comparisons that the compared groups are made of.
+    accepted = np.zeros(len(thresholds))
+    for probe in probes.T:
+        for reference in references.T:
+            similarity = (embeddings[probe] @ embeddings[reference].T)[compared]
+            accepted += [np.count_nonzero(similarity >= np.float32(threshold)) for threshold in thresholds]
+    rates: list[float] = (accepted / (len(compared[0]) * probes.shape[1] * references.shape[1])).tolist()
+    return rates
 
 
 def _rates(non_mated: Comparisons, thresholds: Sequence[float], bootstrap: SubjectBootstrap) -> list[list[float]]:

@@ -142,7 +142,7 @@ def test_no_face_is_a_failure_to_enroll(engine: Engine, cat: FaceImage) -> None:
 
 def test_a_search_finds_the_enrolled_and_knows_strangers(engine: Engine, people: list[FaceImage]) -> None:
     for number, person in enumerate(people[:5]):
-        engine.enroll(f"A-{number}", [person])
+        engine.enroll(f"A-{number}", [person], override="one of them looks sideways")
     found = engine.identify([_again(people[3])], max_fpir=0.01)
     assert found.outcome is Outcome.MATCH
     assert (found.candidates[0].subject_id, found.candidates[0].is_match) == ("A-3", True)

@@ -99,13 +99,13 @@ def render(run: Mapping[str, Any], _: Path) -> str:
             rows.append([label, f"{found['comparisons']:,}" if key == "fmr" else "", *rates])
     set_ = run["parameters"]
     head = ["comparison", "non-mated", *(f"at FMR {row['target']:g}" for row in found["rows"])]
-    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept
-exactly, less is the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person) are
-compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of
-`{set_["calibration"]}`. That table was made from the same photographs one by one, so this measures what fusion does to
-its promise, not how it holds elsewhere. Only people with enough photographs form groups; how much these few differ from
-all is what the rows *one by one* say: the same photographs in the same pairings, each compared singly. A best
-reference is corrected by Šidák's formula for the number of references it was chosen from.
+    return f"""Measured false match rate over its target, with 95 % interval by subject: 1 is the promise kept exactly,
+less is the safe side. Groups of photographs of one person (at most {set_["groups_a_person"]} of each size a person)
+are compared with groups of every other person in `{set_["dataset"]}`, at the thresholds of
+`{set_["calibration"]}`. That table was made from the same photographs one by one, so this
+measures what fusion does to its promise, not how it holds elsewhere. Only people with enough photographs form groups;
+how much these differ from all is what the rows *one by one* say: the same photographs in the same pairings, each
+compared singly. A best reference pays, by Šidák's formula, for the number that it was chosen from.
 
 {table(head, rows)}
 """

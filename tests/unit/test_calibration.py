@@ -222,7 +222,11 @@ class TestRows:
 class TestLoading:
     def test_shipped_tables_read_and_name_their_evidence(self) -> None:
         tables = load_calibrations()
-        assert {contract.partition("@")[0] for contract in tables} == {"yunet+sface", "yunet+sface+flip"}
+        assert {contract.partition("@")[0] for contract in tables} == {
+            "yunet+sface",
+            "yunet+sface+flip",
+            "yunet+sface+refine",
+        }
         for contract, shipped in tables.items():
             assert shipped.model_contract_id == contract
             assert (shipped.dataset, shipped.subjects, shipped.non_mated) == ("lfw-dev", 2086, 7_255_541)

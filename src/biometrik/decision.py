@@ -2,18 +2,23 @@
 
 A score is −10·log10(FMR). Where a probe is held against *k* references of one subject and the best counts, the
 chance that a stranger passes is 1 − (1 − FMR)^k, so the score is lowered accordingly: a subject with a longer history
-is no easier to impersonate. That bound (Šidák's) holds for independent comparisons and is conservative for the
-positively dependent ones that references of one person are.
+is no easier to impersonate (Šidák's correction; measured, it keeps the FMR close to the target, ADR 4).
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from biometrik.calibration import CalibrationTable
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.reasons import Reason
 from biometrik.types import Interval, Outcome, SampleReport
+
+#: A target this near below the tightest rate (relative) is that rate, gone through logarithms and back …
+_RATE_TOLERANCE: Final = 2e-10
+#: … and a score this near below the threshold reaches it: more than the same distance on the score's scale.
+_SCORE_TOLERANCE: Final = 1e-8
 
 
 def to_score(rate: float) -> float:
@@ -84,10 +89,10 @@ def verification(table: CalibrationTable, max_fmr: float, comparisons: int) -> O
     """
     _check_rate("max_fmr", max_fmr)
     single = each_of(max_fmr, comparisons)
-    if single < table.tightest_fmr * (1 - 1e-9):
+    if single < table.tightest_fmr * (1 - _RATE_TOLERANCE):
         tightest = any_of(table.tightest_fmr, comparisons)
         raise ThresholdUnsupportedError(
-            f"max_fmr: calibration {table.id} supports {tightest:.2g} or more"
+            f"max_fmr: calibration {table.id} supports {_rounded_up(tightest)} or more"
             f" for {comparisons} reference(s), got {max_fmr:.2g}",
             tightest=tightest,
         )
@@ -118,10 +123,10 @@ def identification(table: CalibrationTable, max_fpir: float, subjects: int, comp
     _check_rate("max_fpir", max_fpir)
     fmr = each_of(max_fpir, subjects)
     single = each_of(fmr, comparisons)
-    if single < table.tightest_fmr * (1 - 1e-9):
+    if single < table.tightest_fmr * (1 - _RATE_TOLERANCE):
         tightest = any_of(any_of(table.tightest_fmr, comparisons), subjects)
         raise ThresholdUnsupportedError(
-            f"max_fpir: calibration {table.id} supports {tightest:.2g} or more over {subjects} subjects,"
+            f"max_fpir: calibration {table.id} supports {_rounded_up(tightest)} or more over {subjects} subjects,"
             f" got {max_fpir:.2g}; ask for that, narrow the galleries, or pass max_fpir=None for candidates only",
             tightest=tightest,
         )
@@ -134,13 +139,24 @@ def subject_score(table: CalibrationTable, similarity: float, comparisons: int) 
     return max(0.0, to_score(any_of(single, comparisons)))
 
 
+def reaches(score: float, threshold: float) -> bool:
+    """Return whether a score is a match at a threshold.
+
+    Examples
+    --------
+    >>> reaches(30.0, 30.0), reaches(29.99, 30.0)
+    (True, False)
+    """
+    return score >= threshold - _SCORE_TOLERANCE
+
+
 def judge(score: float, threshold: float, samples: Sequence[SampleReport]) -> tuple[Outcome, tuple[Reason, ...]]:
     """Return the outcome, and reasons where it is inconclusive.
 
     A match stands whatever the sample's quality. Nobody is refused on a poor sample: where no usable one was
     acceptable, a score below the threshold is inconclusive, with what to do about it.
     """
-    if score >= threshold:
+    if reaches(score, threshold):
         return Outcome.MATCH, ()
     grades = [sample.quality for sample in samples if sample.usable and sample.quality is not None]
     if any(grade.acceptable for grade in grades):
@@ -158,3 +174,9 @@ def _spread(single: Interval, count: int) -> Interval:
     return Interval(
         any_of(single.value, count), any_of(single.low, count), any_of(single.high, count), single.confidence
     )
+
+
+def _rounded_up(rate: float) -> str:
+    # Two digits that are not refused when they are asked for.
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return f"{math.ceil(rate / step) * step:.2g}"

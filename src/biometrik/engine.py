@@ -24,6 +24,7 @@ from biometrik.errors import (
 from biometrik.face.pipeline import FacePipeline, ProcessedFace, RejectedFace
 from biometrik.gallery.gallery import Gallery, Hit, Reference
 from biometrik.gallery.index import INDEXES
+from biometrik.gallery.records import DEFAULT_GALLERY
 from biometrik.gallery.store import STORES, Event
 from biometrik.inference import Runtime
 from biometrik.reasons import Reason
@@ -46,9 +47,6 @@ from biometrik.types import (
     Template,
     sha256_hex,
 )
-
-#: The gallery that exists from the start.
-DEFAULT_GALLERY: Final = "default"
 
 #: Target FMR where the caller names none: 1 in 1,000 (BSI TR-03121, face verification).
 DEFAULT_MAX_FMR: Final = 1e-3
@@ -580,7 +578,7 @@ class Engine:
             galleries=hit.galleries,
             score=score,
             raw_score=hit.similarity,
-            is_match=threshold is not None and score >= threshold,
+            is_match=threshold is not None and decision.reaches(score, threshold),
         )
 
     def _search_outcome(

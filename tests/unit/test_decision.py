@@ -87,6 +87,21 @@ def test_a_tighter_target_than_the_evidence_is_refused_by_name(comparisons: int)
     assert caught.value.reason == "THRESHOLD_UNSUPPORTED"
 
 
+@pytest.mark.parametrize("comparisons", [1, 3])
+def test_a_target_that_is_accepted_can_be_reached(comparisons: int) -> None:
+    tightest = decision.any_of(TABLE.tightest_fmr, comparisons)
+    operating = decision.verification(TABLE, tightest * (1 - 1e-10), comparisons)
+    best = decision.subject_score(TABLE, 1.0, comparisons)
+    assert decision.judge(best, operating.threshold, [_report(value=80)])[0] is Outcome.MATCH
+
+
+def test_the_rate_that_an_error_names_is_supported() -> None:
+    with pytest.raises(ThresholdUnsupportedError) as caught:
+        decision.verification(TABLE, 1e-9, 7)
+    named = float(str(caught.value).split("supports ")[1].split()[0])
+    assert decision.verification(TABLE, named, 7).threshold > 0
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0, -1e-3, math.nan, math.inf])
 def test_a_rate_is_checked(rate: float) -> None:
     with pytest.raises(InvalidInputError, match="between 0 and 1"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from biometrik.config import EngineConfig, FaceParameters, FacePolicy, RuntimeParameters
-from biometrik.engine import DEFAULT_GALLERY, Engine
+from biometrik.engine import Engine
 from biometrik.errors import (
     CalibrationNotFoundError,
     EngineClosedError,
@@ -25,6 +25,7 @@ from biometrik.errors import (
     TransactionConflictError,
 )
 from biometrik.face.pipeline import ProcessedFace, RejectedFace
+from biometrik.gallery.records import DEFAULT_GALLERY
 from biometrik.reasons import Reason
 from biometrik.types import EncounterStatus, EnrollmentOutcome, FaceImage, Outcome, RequestContext
 

@@ -53,7 +53,7 @@ def enroll(
     """Add photographs of a person, taken now, under your id; the photographs themselves are not kept."""
     from biometrik.cli import photographs, schema
     from biometrik.cli.screens import people as screen
-    from biometrik.engine import DEFAULT_GALLERY
+    from biometrik.gallery.records import DEFAULT_GALLERY
     from biometrik.types import EnrollmentOutcome, RequestContext
 
     context = RequestContext(transaction_id=transaction, operator_ref=operator)

@@ -1,0 +1,1 @@
+"""Generated from ``proto/biometrik/v1`` by ``scripts/gen-proto``; imports nothing of ours."""

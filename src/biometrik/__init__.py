@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from biometrik.types import Enrollment as Enrollment
     from biometrik.types import EnrollmentOutcome as EnrollmentOutcome
     from biometrik.types import ErasureCertificate as ErasureCertificate
+    from biometrik.types import EncounterStatus as EncounterStatus
     from biometrik.types import FaceImage as FaceImage
+    from biometrik.types import GalleryKind as GalleryKind
     from biometrik.types import Identification as Identification
     from biometrik.types import Modality as Modality
     from biometrik.types import Outcome as Outcome
+    from biometrik.types import Purpose as Purpose
     from biometrik.types import Quality as Quality
     from biometrik.types import RequestContext as RequestContext
+    from biometrik.types import SampleOrigin as SampleOrigin
     from biometrik.types import Template as Template
 
 __version__ = "0.1.0"
@@ -47,12 +51,16 @@ _HOME = {
     "Enrollment": "types",
     "EnrollmentOutcome": "types",
     "ErasureCertificate": "types",
+    "EncounterStatus": "types",
     "FaceImage": "types",
+    "GalleryKind": "types",
     "Identification": "types",
     "Modality": "types",
     "Outcome": "types",
+    "Purpose": "types",
     "Quality": "types",
     "RequestContext": "types",
+    "SampleOrigin": "types",
     "Template": "types",
 }
 

@@ -77,6 +77,52 @@ class FaceParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractionParameters:
+    """Which minutiae are kept.
+
+    Parameters
+    ----------
+    min_quality : int
+        Minutiae below are dropped, 0..100. 30: LEADER's authors keep those from 60 on, but the matcher, which weighs
+        each by its quality, errs far less with more of them.
+    max_minutiae : int
+        The best are kept, 1..255 (ISO/IEC 19794-2:2005 counts them in one byte).
+    """
+
+    min_quality: int = 30
+    max_minutiae: int = 255
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_quality <= 100:
+            raise InvalidInputError(f"min_quality: expected 0..100, got {self.min_quality}")
+        if not 1 <= self.max_minutiae <= 255:
+            raise InvalidInputError(f"max_minutiae: expected 1..255, got {self.max_minutiae}")
+
+
+@dataclass(frozen=True, slots=True)
+class FingerParameters:
+    """The fingerprint pipeline.
+
+    Parameters
+    ----------
+    extractor : str
+        Plug-in name.
+    extraction : ExtractionParameters
+        Which minutiae are kept.
+    min_minutiae : int
+        A print with fewer gives no template, 0..255. 4: what is left then is compatible with almost any finger.
+    """
+
+    extractor: str = "leader"
+    extraction: ExtractionParameters = field(default_factory=ExtractionParameters)
+    min_minutiae: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_minutiae <= 255:
+            raise InvalidInputError(f"min_minutiae: expected 0..255, got {self.min_minutiae}")
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeParameters:
     """Where and how the networks run.
 
@@ -159,6 +205,9 @@ class EngineConfig:
         Bounds on images that are decoded.
     max_samples : int
         Most samples in one call, 1..64.
+    require_consent : bool
+        Refuse enrolments whose context has no ``consent_ref``, the caller's reference of the consent or other lawful
+        basis. What it refers to is the caller's matter.
     """
 
     face: FaceParameters = field(default_factory=FaceParameters)
@@ -167,6 +216,7 @@ class EngineConfig:
     gallery: GalleryParameters = field(default_factory=GalleryParameters)
     limits: ImageLimits = DEFAULT_LIMITS
     max_samples: int = 16
+    require_consent: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_samples <= 64:

@@ -13,7 +13,7 @@ from typing import Final
 from biometrik.calibration import CalibrationTable
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.reasons import Reason
-from biometrik.types import Interval, Outcome, SampleReport
+from biometrik.types import Interval, Outcome, Quality, SampleReport
 
 #: A target this near below the tightest rate (relative) is that rate, gone through logarithms and back …
 _RATE_TOLERANCE: Final = 2e-10
@@ -150,18 +150,30 @@ def reaches(score: float, threshold: float) -> bool:
     return score >= threshold - _SCORE_TOLERANCE
 
 
-def judge(score: float, threshold: float, samples: Sequence[SampleReport]) -> tuple[Outcome, tuple[Reason, ...]]:
+def judge(score: float, threshold: float, *sides: Sequence[SampleReport]) -> tuple[Outcome, tuple[Reason, ...]]:
     """Return the outcome, and reasons where it is inconclusive.
 
-    A match stands whatever the sample's quality. Nobody is refused on a poor sample: where no usable one was
-    acceptable, a score below the threshold is inconclusive, with what to do about it.
+    A match stands whatever the samples' quality. Nobody is refused on a poor sample: where all of a side's usable
+    samples are of poor quality, a score below the threshold is inconclusive, with what to do about it.
+
+    Parameters
+    ----------
+    score, threshold : float
+        −10·log10(FMR).
+    *sides : sequence of SampleReport
+        Those presented together; a comparison of two sets of samples has two sides. Templates come without quality
+        and count as acceptable.
     """
     if reaches(score, threshold):
         return Outcome.MATCH, ()
-    grades = [sample.quality for sample in samples if sample.usable and sample.quality is not None]
-    if any(grade.acceptable for grade in grades):
+    poor: list[Quality] = []
+    for side in sides:
+        grades = [sample.quality for sample in side if sample.usable]
+        if not any(grade is None or grade.acceptable for grade in grades):
+            poor += [grade for grade in grades if grade is not None]
+    if not poor:
         return Outcome.NO_MATCH, ()
-    advice = dict.fromkeys(reason for grade in grades for reason in grade.reasons)
+    advice = dict.fromkeys(reason for grade in poor for reason in grade.reasons)
     return Outcome.INCONCLUSIVE, (Reason.QUALITY_TOO_LOW, *advice)
 
 

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +17,7 @@ from biometrik.calibration import CalibrationTable, load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import (
     CalibrationNotFoundError,
+    ConsentMissingError,
     EngineClosedError,
     EngineStateError,
     IncompatibleTemplateError,
@@ -28,7 +30,10 @@ from biometrik.gallery.records import DEFAULT_GALLERY
 from biometrik.gallery.store import STORES, Event
 from biometrik.inference import Runtime
 from biometrik.reasons import Reason
+from biometrik.samples import PreparedSample, Sample, as_it_is, digest, origins
 from biometrik.types import (
+    DEFAULT_MAX_FMR,
+    DEFAULT_MAX_FPIR,
     Candidate,
     Decision,
     Encounter,
@@ -48,8 +53,8 @@ from biometrik.types import (
     sha256_hex,
 )
 
-#: Target FMR where the caller names none: 1 in 1,000 (BSI TR-03121, face verification).
-DEFAULT_MAX_FMR: Final = 1e-3
+#: Most claims of one 1:few verification: beyond, it is a search.
+MAX_CLAIMS: Final = 64
 
 
 class Engine:
@@ -171,7 +176,33 @@ class Engine:
 
     # --- samples ---------------------------------------------------------------------------------------------
 
-    def quality(self, samples: Sequence[FaceImage]) -> tuple[SampleReport, ...]:
+    def prepare(self, samples: Sequence[Sample]) -> tuple[PreparedSample, ...]:
+        """Put samples through the models, once and together, for calls that follow.
+
+        Every other method does this with the samples that it is given. Whoever has samples of several people, or one
+        sample for several calls, prepares them here: images of equal size share model runs.
+
+        Parameters
+        ----------
+        samples : sequence of FaceImage, Template or UnreadableSample
+            Any number, of any people.
+
+        Returns
+        -------
+        tuple of PreparedSample
+            In the same order.
+
+        Raises
+        ------
+        IncompatibleTemplateError
+            A template is of other models.
+        TemplateFormatError
+            A template's payload is not one of theirs.
+        """
+        with self._call():
+            return self._prepared(samples)
+
+    def quality(self, samples: Sequence[Sample | PreparedSample]) -> tuple[SampleReport, ...]:
         """Return what is to be said of each sample, storing nothing.
 
         Raises
@@ -180,9 +211,9 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            return self._process(samples).reports
+            return self._presented(samples).reports
 
-    def extract(self, samples: Sequence[FaceImage]) -> tuple[Template | None, ...]:
+    def extract(self, samples: Sequence[Sample | PreparedSample]) -> tuple[Template | None, ...]:
         """Return a template a sample; None where none can be made (ask :meth:`quality` why).
 
         Raises
@@ -191,20 +222,21 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            processed = self._process(samples)
-            return tuple(
-                self._pipeline.template(face) if isinstance(face, ProcessedFace) else None for face in processed.faces
-            )
+            return tuple(sample.template for sample in self._presented(samples).samples)
 
     def compare(
-        self, probe: Sequence[FaceImage], reference: Sequence[FaceImage], *, max_fmr: float = DEFAULT_MAX_FMR
+        self,
+        probe: Sequence[Sample | PreparedSample],
+        reference: Sequence[Sample | PreparedSample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
     ) -> Decision:
         """Say whether two people are the same, storing nothing.
 
         Parameters
         ----------
-        probe, reference : sequence of FaceImage
-            One or more photographs of each. Several of one side are averaged as embeddings.
+        probe, reference : sequence of FaceImage or Template
+            One or more samples of each. Several of one side are averaged as embeddings.
         max_fmr : float
             Target false match rate, 0..1.
 
@@ -221,28 +253,36 @@ class Engine:
             The calibration cannot support ``max_fmr``.
         CalibrationNotFoundError
             No calibration is known for these models.
+        IncompatibleTemplateError
+            A template is of other models.
         """
         with self._call():
             operating = decision.verification(self.calibration, max_fmr, 1)
-            first, second = self._process(probe), self._process(reference)
-            reports = first.reports + tuple(_moved(r, len(first.reports)) for r in second.reports)
+            first, second = self._presented(probe), self._presented(reference)
+            moved = tuple(sample.at(i).report for i, sample in enumerate(second.samples, start=len(first.samples)))
             if first.vector is None or second.vector is None:
-                return self._inconclusive(operating, max_fmr, 0, Reason.NO_USABLE_PROBE, reports)
+                return self._inconclusive(operating, max_fmr, Reason.NO_USABLE_PROBE, first.reports + moved)
             similarity = float(first.vector @ second.vector)
-            return self._decide(operating, max_fmr, similarity, 1, "", reports)
+            return self._decide(operating, max_fmr, similarity, 1, "", "", first.reports, moved)
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
-    def verify(self, subject_id: str, samples: Sequence[FaceImage], *, max_fmr: float = DEFAULT_MAX_FMR) -> Decision:
+    def verify(
+        self,
+        subject_id: str,
+        samples: Sequence[Sample | PreparedSample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+    ) -> Decision:
         """Say whether the person is the enrolled subject.
 
         Parameters
         ----------
         subject_id : str
             The claim.
-        samples : sequence of FaceImage
-            One or more photographs of the person. Those of acceptable quality are averaged as embeddings; if
-            none is acceptable, all usable ones are.
+        samples : sequence of FaceImage or Template
+            One or more samples of the person. Those of acceptable quality are averaged as embeddings; if none is
+            acceptable, all usable ones are.
         max_fmr : float
             Target false match rate, 0..1.
 
@@ -257,37 +297,72 @@ class Engine:
         CalibrationNotFoundError
             No calibration is known for these models.
         IncompatibleTemplateError
-            All the subject's templates are of other models.
+            All the subject's templates, or one presented, are of other models.
         StoreDamagedError
             A stored template is damaged.
         """
+        return self.verify_any([subject_id], samples, max_fmr=max_fmr)
+
+    def verify_any(
+        self,
+        subject_ids: Sequence[str],
+        samples: Sequence[Sample | PreparedSample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+    ) -> Decision:
+        """Say whether the person is one of a few enrolled subjects (1:few), and which.
+
+        Parameters
+        ----------
+        subject_ids : sequence of str
+            The claims, 1..64, each once.
+        samples, max_fmr
+            As for :meth:`verify`; ``max_fmr`` is the chance that a stranger passes as any of them.
+
+        Raises
+        ------
+        SubjectNotFoundError
+            Nobody is enrolled under one of these ids.
+        InvalidInputError
+            No claims, too many, or one twice; otherwise as :meth:`verify`.
+        ThresholdUnsupportedError, CalibrationNotFoundError, IncompatibleTemplateError, StoreDamagedError
+            As :meth:`verify`.
+        """
+        if not 1 <= len(subject_ids) <= MAX_CLAIMS or len(set(subject_ids)) != len(subject_ids):
+            raise InvalidInputError(f"subject_ids: expected 1..{MAX_CLAIMS}, each once, got {len(subject_ids)}")
         with self._call():
-            references = self._comparable(self._gallery.references(subject_id))
-            operating = decision.verification(self.calibration, max_fmr, max(1, len(references)))
-            processed = self._process(samples)
-            if not references:
-                return self._inconclusive(operating, max_fmr, 0, Reason.NO_REFERENCE, processed.reports)
-            if processed.vector is None:
-                return self._inconclusive(operating, max_fmr, 0, Reason.NO_USABLE_PROBE, processed.reports)
-            similarities = [
-                float(processed.vector @ self._pipeline.embeddings(reference.templates).mean(axis=0))
-                for reference in references
-            ]
-            best = int(np.argmax(similarities))
-            return self._decide(
-                operating,
-                max_fmr,
-                similarities[best],
-                len(references),
-                references[best].encounter_id,
-                processed.reports,
-            )
+            references = [(who, ref) for who in subject_ids for ref in self._gallery.references(who)]
+            return self._verify(references, samples, max_fmr)
+
+    def verify_encounter(
+        self, encounter_id: str, samples: Sequence[Sample | PreparedSample], *, max_fmr: float = DEFAULT_MAX_FMR
+    ) -> Decision:
+        """Say whether the person is who was enrolled at one encounter.
+
+        Parameters
+        ----------
+        encounter_id : str
+            The reference.
+        samples, max_fmr
+            As for :meth:`verify`.
+
+        Raises
+        ------
+        EncounterNotFoundError
+            There is no such encounter.
+        InvalidInputError, ThresholdUnsupportedError, CalibrationNotFoundError, IncompatibleTemplateError
+            As :meth:`verify`.
+        """
+        with self._call():
+            subject_id = self._gallery.encounter(encounter_id).subject_id
+            references = [(subject_id, ref) for ref in self._gallery.references_of_encounter(encounter_id)]
+            return self._verify(references, samples, max_fmr)
 
     def identify(
         self,
-        samples: Sequence[FaceImage],
+        samples: Sequence[Sample | PreparedSample],
         *,
-        max_fpir: float | None = 0.01,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
         excluding: str = "",
@@ -296,8 +371,8 @@ class Engine:
 
         Parameters
         ----------
-        samples : sequence of FaceImage
-            One or more photographs of the person, averaged as in :meth:`verify`.
+        samples : sequence of FaceImage or Template
+            One or more samples of the person, averaged as in :meth:`verify`.
         max_fpir : float or None
             Target false positive identification rate over this search, 0..1; None for ranked candidates without a
             decision.
@@ -318,62 +393,71 @@ class Engine:
             The calibration cannot support ``max_fpir`` over this many subjects.
         CalibrationNotFoundError
             No calibration is known for these models.
+        IncompatibleTemplateError
+            A template is of other models.
         """
-        if not 1 <= max_candidates <= 100:
-            raise InvalidInputError(f"max_candidates: expected 1..100, got {max_candidates}")
         with self._call():
-            table = self.calibration
-            processed = self._process(samples)
-            vector = processed.vector
-            probe = np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
-            found = self._gallery.search(probe, max_candidates, galleries=galleries, excluding=excluding)
-            hits = found.hits if vector is not None else ()
-            operating = None
-            if max_fpir is not None and found.coverage.subjects:
-                most = max((hit.encounters_compared for hit in found.hits), default=1)
-                operating = decision.identification(table, max_fpir, found.coverage.subjects, most)
-            candidates = tuple(
-                self._candidate(rank, hit, None if operating is None else operating.threshold)
-                for rank, hit in enumerate(hits, start=1)
-            )
-            outcome, reasons = self._search_outcome(processed, candidates, operating, found.coverage.subjects)
-            return Identification(
-                outcome=outcome,
-                reasons=reasons,
-                candidates=candidates,
-                threshold=None if operating is None else operating.threshold,
-                max_fpir=max_fpir,
-                achieved_fpir=None if operating is None else operating.achieved,
-                coverage=found.coverage,
-                calibration_id=table.id,
-                model_contract_id=self.model_contract_id,
-                samples=processed.reports,
-            )
+            return self._identify(self._presented(samples), max_fpir, galleries, max_candidates, excluding)
+
+    def identify_stored(
+        self,
+        subject_id: str,
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+    ) -> Identification:
+        """Search with what is stored of a subject, leaving it out, for the same person under another id.
+
+        Parameters
+        ----------
+        subject_id : str
+            Its active encounters' templates are averaged as embeddings.
+        max_fpir, galleries, max_candidates
+            As for :meth:`identify`.
+
+        Raises
+        ------
+        SubjectNotFoundError
+            Nobody is enrolled under this id.
+        GalleryNotFoundError, InvalidInputError, ThresholdUnsupportedError, CalibrationNotFoundError
+            As :meth:`identify`.
+        IncompatibleTemplateError
+            All the subject's templates are of other models.
+        """
+        with self._call():
+            references = self._comparable([(subject_id, ref) for ref in self._gallery.references(subject_id)])
+            templates = [template for _, reference in references for template in reference.templates]
+            presented = _Presented([as_it_is(template) for template in templates], self._pipeline)
+            found = self._identify(presented, max_fpir, galleries, max_candidates, subject_id)
+            # What is stored was not presented: there is nothing to report of it, and nothing to take again.
+            reasons = tuple(Reason.NO_REFERENCE if r is Reason.NO_USABLE_PROBE else r for r in found.reasons)
+            return replace(found, reasons=reasons, samples=())
 
     # --- enrolment and the gallery ---------------------------------------------------------------------------
 
     def enroll(
         self,
         subject_id: str,
-        samples: Sequence[FaceImage],
+        samples: Sequence[Sample | PreparedSample],
         *,
-        galleries: Sequence[str] = (DEFAULT_GALLERY,),
+        galleries: Sequence[str] | None = None,
         override: str = "",
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject, creating the subject if it is new.
 
         When it returns ``ENROLLED``, the encounter is on disk and can be found. Samples of acceptable quality are
-        stored as templates, the photographs are not kept.
+        stored as templates, the photographs are not kept. Ready templates are stored as they are.
 
         Parameters
         ----------
         subject_id : str
             The caller's opaque id, 1..128 printable characters.
-        samples : sequence of FaceImage
-            Photographs of this person, taken now.
+        samples : sequence of FaceImage or Template
+            Of this person, taken now.
         galleries : sequence of str
-            Galleries that the encounter joins.
+            Galleries that the encounter joins; None for the default one, empty for comparisons 1:1 only.
         override : str
             Why an operator accepts samples of poor quality; kept in the event log. "" for no override.
         context : RequestContext, optional
@@ -387,46 +471,62 @@ class Engine:
             A gallery is unknown.
         TransactionConflictError
             The transaction id was used with another request.
+        ConsentMissingError
+            ``config.require_consent`` is set and the context names none.
+        IncompatibleTemplateError
+            A template is of other models.
         StoreUnavailableError
             The database cannot be written; nothing was stored.
         """
         context = context or RequestContext()
+        galleries = (DEFAULT_GALLERY,) if galleries is None else galleries
         with self._call():
-            processed = self._process(samples)
-            faces = [face for face in processed.faces if isinstance(face, ProcessedFace)]
-            accepted = faces if override else [face for face in faces if face.quality.acceptable]
+            _require_consent(self.config, context)
+            presented = self._presented(samples)
+            made = [sample for sample in presented.samples if sample.template is not None]
+            accepted = [s.template for s in made if s.template is not None and (override or s.acceptable)]
             if not accepted:
-                outcome = EnrollmentOutcome.NEEDS_RECAPTURE if faces else EnrollmentOutcome.FAILURE_TO_ENROLL
-                return Enrollment(outcome, subject_id, "", 0, processed.reports)
+                outcome = EnrollmentOutcome.NEEDS_RECAPTURE if made else EnrollmentOutcome.FAILURE_TO_ENROLL
+                return Enrollment(outcome, subject_id, "", 0, presented.reports)
             encounter = self._gallery.enroll(
                 subject_id,
-                [self._pipeline.template(face) for face in accepted],
+                accepted,
                 galleries=galleries,
                 transaction_id=context.transaction_id,
-                request_digest=_request_digest(subject_id, samples, galleries, override),
-                details=_details(context, override),
+                request_digest=_request_digest(subject_id, presented.samples, galleries, override),
+                details=_details(context, override=override, samples=origins([s.source for s in presented.samples])),
             )
             return Enrollment(
                 EnrollmentOutcome.ENROLLED,
                 subject_id,
                 encounter.encounter_id,
                 encounter.templates,
-                processed.reports,
+                presented.reports,
             )
 
     def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it from the database's bytes and from the index.
 
+        Parameters
+        ----------
+        subject_id : str
+            Who.
+        context : RequestContext, optional
+            As for :meth:`enroll`.
+
         Raises
         ------
         SubjectNotFoundError
             Nobody is enrolled under this id.
+        TransactionConflictError
+            The transaction id was used with another request.
         StoreUnavailableError
-            The database cannot be written; nothing was erased.
+            The database cannot be written, and nothing was erased; or its files still hold bytes of what was erased.
+            The message says which.
         """
+        context = context or RequestContext()
         with self._call():
-            transaction_id = context.transaction_id if context else ""
-            return self._gallery.erase(subject_id, transaction_id=transaction_id)
+            return self._gallery.erase(subject_id, transaction_id=context.transaction_id, details=_details(context))
 
     def subject(self, subject_id: str) -> Subject:
         """Return a subject with its encounters; raises SubjectNotFoundError."""
@@ -443,20 +543,106 @@ class Engine:
         with self._call():
             return self._gallery.encounter(encounter_id)
 
-    def set_encounter_status(self, encounter_id: str, status: EncounterStatus) -> Encounter:
-        """Let an encounter take part in comparisons, or not; raises EncounterNotFoundError."""
-        with self._call():
-            return self._gallery.set_encounter_status(encounter_id, status)
+    def set_encounter_status(
+        self, encounter_id: str, status: EncounterStatus, *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Let an encounter take part in comparisons, or not.
 
-    def set_encounter_galleries(self, encounter_id: str, galleries: Sequence[str]) -> Encounter:
-        """Move an encounter to other galleries; raises EncounterNotFoundError, GalleryNotFoundError."""
-        with self._call():
-            return self._gallery.set_encounter_galleries(encounter_id, galleries)
+        Parameters
+        ----------
+        encounter_id : str
+            Which.
+        status : EncounterStatus
+            What it is to be.
+        context : RequestContext, optional
+            As for :meth:`enroll`.
 
-    def create_gallery(self, name: str, kind: GalleryKind = GalleryKind.POPULATION) -> GalleryInfo:
-        """Create a gallery; raises GalleryExistsError."""
+        Raises
+        ------
+        EncounterNotFoundError
+            There is no such encounter.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
+        context = context or RequestContext()
         with self._call():
-            return self._gallery.create_gallery(name, kind)
+            return self._gallery.set_encounter_status(
+                encounter_id, status, transaction_id=context.transaction_id, details=_details(context)
+            )
+
+    def set_encounter_galleries(
+        self, encounter_id: str, galleries: Sequence[str], *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Move an encounter to other galleries.
+
+        Parameters
+        ----------
+        encounter_id : str
+            Which.
+        galleries : sequence of str
+            All that it is to be in; empty for comparisons 1:1 only.
+        context : RequestContext, optional
+            As for :meth:`enroll`.
+
+        Raises
+        ------
+        EncounterNotFoundError, GalleryNotFoundError
+            One of them is unknown.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
+        context = context or RequestContext()
+        with self._call():
+            return self._gallery.set_encounter_galleries(
+                encounter_id, galleries, transaction_id=context.transaction_id, details=_details(context)
+            )
+
+    def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind = GalleryKind.POPULATION,
+        *,
+        legal_basis: str = "",
+        retention_days: int = 0,
+        context: RequestContext | None = None,
+    ) -> GalleryInfo:
+        """Create a gallery: a set of encounters that can be searched by itself.
+
+        Parameters
+        ----------
+        name : str
+            1..128 printable characters.
+        kind : GalleryKind
+            What it is for.
+        legal_basis : str
+            The law that allows it, at most 1024 printable characters; required for a watchlist.
+        retention_days : int
+            For how many days encounters may be kept, 0..36525; 0 where nothing is said. Recorded and reported:
+            nothing is erased by it.
+        context : RequestContext, optional
+            As for :meth:`enroll`.
+
+        Raises
+        ------
+        InvalidInputError
+            An argument is out of its bounds.
+        LegalBasisMissingError
+            It is a watchlist, and no law is named.
+        GalleryExistsError
+            There is one of this name.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
+        context = context or RequestContext()
+        with self._call():
+            return self._gallery.create_gallery(
+                name,
+                kind,
+                legal_basis=legal_basis,
+                retention_days=retention_days,
+                transaction_id=context.transaction_id,
+                details=_details(context),
+            )
 
     def gallery(self, name: str) -> GalleryInfo:
         """Return a gallery; raises GalleryNotFoundError."""
@@ -468,10 +654,28 @@ class Engine:
         with self._call():
             return self._gallery.galleries()
 
-    def delete_gallery(self, name: str) -> None:
-        """Delete a gallery; its encounters leave it and stay; raises GalleryNotFoundError."""
+    def delete_gallery(self, name: str, *, context: RequestContext | None = None) -> None:
+        """Delete a gallery; its encounters leave it and stay.
+
+        Parameters
+        ----------
+        name : str
+            Which; not the default gallery.
+        context : RequestContext, optional
+            As for :meth:`enroll`.
+
+        Raises
+        ------
+        GalleryNotFoundError
+            No gallery has this name.
+        InvalidInputError
+            It is the default gallery.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
+        context = context or RequestContext()
         with self._call():
-            self._gallery.delete_gallery(name)
+            self._gallery.delete_gallery(name, transaction_id=context.transaction_id, details=_details(context))
 
     def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
         """Return a page of the event log, in order, those with a sequence number above ``after``."""
@@ -501,24 +705,79 @@ class Engine:
                 " open an engine after the fork, or start workers with the 'spawn' method"
             )
 
-    def _process(self, samples: Sequence[FaceImage]) -> "_Processed":
+    def _prepared(self, samples: Sequence[Sample]) -> tuple[PreparedSample, ...]:
+        images = [(i, sample) for i, sample in enumerate(samples) if isinstance(sample, FaceImage)]
+        faces = self._pipeline.process([image for _, image in images]) if images else []
+        made = {i: self._of_image(image, face) for (i, image), face in zip(images, faces, strict=True)}
+        return tuple(made[i] if i in made else self._ready(sample).at(i) for i, sample in enumerate(samples))
+
+    def _of_image(self, image: FaceImage, face: ProcessedFace | RejectedFace) -> PreparedSample:
+        if isinstance(face, RejectedFace):
+            return PreparedSample(image, SampleReport(0, False, (face.reason,), None, face.faces_found, None), None)
+        report = SampleReport(0, True, face.quality.reasons, face.quality, face.faces_found, face.face)
+        return PreparedSample(image, report, self._pipeline.template(face))
+
+    def _ready(self, sample: Sample) -> PreparedSample:
+        assert not isinstance(sample, FaceImage)
+        if isinstance(sample, Template):
+            if sample.model_contract_id != self.model_contract_id:
+                raise IncompatibleTemplateError(
+                    f"template: expected models {self.model_contract_id}, got {sample.model_contract_id};"
+                    " make it again from its image with the models in force"
+                )
+            self._pipeline.embeddings([sample])
+        return as_it_is(sample)
+
+    def _presented(self, samples: Sequence[Sample | PreparedSample]) -> "_Presented":
         if not 1 <= len(samples) <= self.config.max_samples:
             raise InvalidInputError(f"samples: expected 1..{self.config.max_samples}, got {len(samples)}")
-        return _Processed(self._pipeline.process(samples))
+        fresh = iter(self._prepared([sample for sample in samples if not isinstance(sample, PreparedSample)]))
+        every = [sample if isinstance(sample, PreparedSample) else next(fresh) for sample in samples]
+        return _Presented([sample.at(i) for i, sample in enumerate(every)], self._pipeline)
 
-    def _comparable(self, references: Sequence[Reference]) -> list[Reference]:
+    def _comparable(self, references: Sequence[tuple[str, Reference]]) -> list[tuple[str, Reference]]:
+        # A subject and a reference of it each; those of other models cannot be compared.
         kept = [
-            reference
-            for reference in references
+            (subject_id, reference)
+            for subject_id, reference in references
             if all(t.model_contract_id == self.model_contract_id for t in reference.templates)
         ]
         if references and not kept:
-            other = references[0].templates[0].model_contract_id
+            other = references[0][1].templates[0].model_contract_id
             raise IncompatibleTemplateError(
                 f"template: expected models {self.model_contract_id}, got {other}; enrol the subject again, or"
                 " open the database with the models that it was made with"
             )
         return kept
+
+    def _verify(
+        self,
+        references: Sequence[tuple[str, Reference]],
+        samples: Sequence[Sample | PreparedSample],
+        max_fmr: float,
+    ) -> Decision:
+        references = self._comparable(references)
+        operating = decision.verification(self.calibration, max_fmr, max(1, len(references)))
+        presented = self._presented(samples)
+        if not references:
+            return self._inconclusive(operating, max_fmr, Reason.NO_REFERENCE, presented.reports)
+        if presented.vector is None:
+            return self._inconclusive(operating, max_fmr, Reason.NO_USABLE_PROBE, presented.reports)
+        similarities = [
+            float(presented.vector @ self._pipeline.embeddings(reference.templates).mean(axis=0))
+            for _, reference in references
+        ]
+        best = int(np.argmax(similarities))
+        subject_id, reference = references[best]
+        return self._decide(
+            operating,
+            max_fmr,
+            similarities[best],
+            len(references),
+            subject_id,
+            reference.encounter_id,
+            presented.reports,
+        )
 
     def _decide(
         self,
@@ -526,11 +785,12 @@ class Engine:
         max_fmr: float,
         similarity: float,
         comparisons: int,
+        subject_id: str,
         encounter_id: str,
-        reports: tuple[SampleReport, ...],
+        *sides: tuple[SampleReport, ...],
     ) -> Decision:
         score = decision.subject_score(self.calibration, similarity, comparisons)
-        outcome, reasons = decision.judge(score, operating.threshold, reports)
+        outcome, reasons = decision.judge(score, operating.threshold, *sides)
         return Decision(
             outcome=outcome,
             reasons=reasons,
@@ -540,19 +800,15 @@ class Engine:
             achieved_fmr=operating.achieved,
             raw_score=similarity,
             comparisons=comparisons,
+            subject_id=subject_id,
             encounter_id=encounter_id,
             calibration_id=self.calibration.id,
             model_contract_id=self.model_contract_id,
-            samples=reports,
+            samples=tuple(report for side in sides for report in side),
         )
 
     def _inconclusive(
-        self,
-        operating: decision.Operating,
-        max_fmr: float,
-        comparisons: int,
-        reason: Reason,
-        reports: tuple[SampleReport, ...],
+        self, operating: decision.Operating, max_fmr: float, reason: Reason, reports: tuple[SampleReport, ...]
     ) -> Decision:
         return Decision(
             outcome=Outcome.INCONCLUSIVE,
@@ -562,11 +818,48 @@ class Engine:
             max_fmr=max_fmr,
             achieved_fmr=operating.achieved,
             raw_score=None,
-            comparisons=comparisons,
+            comparisons=0,
+            subject_id="",
             encounter_id="",
             calibration_id=self.calibration.id,
             model_contract_id=self.model_contract_id,
             samples=reports,
+        )
+
+    def _identify(
+        self,
+        presented: "_Presented",
+        max_fpir: float | None,
+        galleries: Sequence[str] | None,
+        max_candidates: int,
+        excluding: str,
+    ) -> Identification:
+        if not 1 <= max_candidates <= 100:
+            raise InvalidInputError(f"max_candidates: expected 1..100, got {max_candidates}")
+        table = self.calibration
+        vector = presented.vector
+        # Without a usable probe the search still says over whom it would have gone.
+        probe = np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
+        found = self._gallery.search(probe, max_candidates, galleries=galleries, excluding=excluding)
+        hits = found.hits if vector is not None else ()
+        operating = None
+        if max_fpir is not None and found.coverage.subjects:
+            most = max((hit.encounters_compared for hit in found.hits), default=1)
+            operating = decision.identification(table, max_fpir, found.coverage.subjects, most)
+        threshold = None if operating is None else operating.threshold
+        candidates = tuple(self._candidate(rank, hit, threshold) for rank, hit in enumerate(hits, start=1))
+        outcome, reasons = self._search_outcome(presented, candidates, operating, found.coverage.subjects)
+        return Identification(
+            outcome=outcome,
+            reasons=reasons,
+            candidates=candidates,
+            threshold=threshold,
+            max_fpir=max_fpir,
+            achieved_fpir=None if operating is None else operating.achieved,
+            coverage=found.coverage,
+            calibration_id=table.id,
+            model_contract_id=self.model_contract_id,
+            samples=presented.reports,
         )
 
     def _candidate(self, rank: int, hit: Hit, threshold: float | None) -> Candidate:
@@ -583,65 +876,56 @@ class Engine:
 
     def _search_outcome(
         self,
-        processed: "_Processed",
+        presented: "_Presented",
         candidates: tuple[Candidate, ...],
         operating: decision.Operating | None,
         subjects: int,
     ) -> tuple[Outcome, tuple[Reason, ...]]:
-        if processed.vector is None:
-            return Outcome.INCONCLUSIVE, (Reason.NO_USABLE_PROBE, *_advice(processed.reports))
+        if presented.vector is None:
+            return Outcome.INCONCLUSIVE, (Reason.NO_USABLE_PROBE, *_advice(presented.reports))
         if subjects == 0:
             return Outcome.NO_MATCH, (Reason.EMPTY_GALLERY,)
         if operating is None:
             return Outcome.INCONCLUSIVE, (Reason.NO_THRESHOLD,)
         best = max((candidate.score for candidate in candidates), default=0.0)
-        return decision.judge(best, operating.threshold, processed.reports)
+        return decision.judge(best, operating.threshold, presented.reports)
 
 
-class _Processed:
-    # The samples of one call: a face or a rejection each, their reports, and the one vector that speaks for all.
+class _Presented:
+    # The samples of one call, their reports, and the one vector that speaks for all of them.
 
-    def __init__(self, faces: Sequence[ProcessedFace | RejectedFace]) -> None:
-        self.faces = faces
-        self.reports = tuple(_report(i, face) for i, face in enumerate(faces))
-        usable = [face for face in faces if isinstance(face, ProcessedFace)]
-        good = [face for face in usable if face.quality.acceptable] or usable
+    def __init__(self, samples: Sequence[PreparedSample], pipeline: FacePipeline) -> None:
+        self.samples = samples
+        self.reports = tuple(sample.report for sample in samples)
+        good = [sample for sample in samples if sample.acceptable]
+        templates = [sample.template for sample in good or samples if sample.template is not None]
         self.vector: NDArray[np.float32] | None = (
-            np.mean([face.embedding for face in good], axis=0, dtype=np.float32) if good else None
+            pipeline.embeddings(templates).mean(axis=0, dtype=np.float32) if templates else None
         )
-
-
-def _report(position: int, face: ProcessedFace | RejectedFace) -> SampleReport:
-    if isinstance(face, RejectedFace):
-        return SampleReport(position, False, (face.reason,), None, face.faces_found, None)
-    return SampleReport(position, True, face.quality.reasons, face.quality, face.faces_found, face.face)
-
-
-def _moved(report: SampleReport, offset: int) -> SampleReport:
-    return SampleReport(
-        report.position + offset,
-        report.usable,
-        report.reasons,
-        report.quality,
-        report.faces_found,
-        report.face,
-    )
 
 
 def _advice(reports: Sequence[SampleReport]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reason for report in reports if not report.usable for reason in report.reasons))
 
 
-def _request_digest(subject_id: str, samples: Sequence[FaceImage], galleries: Sequence[str], override: str) -> str:
-    pixels = [str(sample.pixels.shape).encode() + np.ascontiguousarray(sample.pixels).tobytes() for sample in samples]
-    return sha256_hex(subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *pixels)
+def _request_digest(subject_id: str, samples: Sequence[PreparedSample], galleries: Sequence[str], override: str) -> str:
+    presented = [digest(sample.source) for sample in samples]
+    return sha256_hex(subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *presented)
 
 
-def _details(context: RequestContext, override: str) -> Mapping[str, str]:
+def _require_consent(config: EngineConfig, context: RequestContext) -> None:
+    if config.require_consent and not context.consent_ref.strip():
+        raise ConsentMissingError(
+            "consent_ref: expected the caller's reference of the consent, got none; give it in the RequestContext"
+        )
+
+
+def _details(context: RequestContext, **further: str) -> Mapping[str, str]:
     fields = {
         "operator_ref": context.operator_ref,
         "station_ref": context.station_ref,
         "consent_ref": context.consent_ref,
-        "override": override,
+        "purpose": context.purpose.value if context.purpose else "",
+        **further,
     }
     return {name: value for name, value in fields.items() if value}

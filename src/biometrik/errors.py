@@ -8,9 +8,12 @@
     │   │   ├── UnsupportedFormatError      not one of the accepted formats, or an unsupported variant
     │   │   ├── ImageTooLargeError          more pixels or bytes than the limit allows
     │   │   └── DamagedImageError           truncated or corrupt
+    │   ├── ResolutionMissingError          a print whose pixels an inch nobody states
+    │   ├── UnsupportedModalityError        a sample of a kind that this release cannot use
     │   └── ThresholdUnsupportedError       the calibration cannot support the FMR or FPIR asked for
     ├── TemplateError                       a template that cannot be used
     │   ├── TemplateFormatError             its bytes are damaged or of another version
+    │   ├── RecordFormatError               an interchange record (ISO, ANSI, CBEFF) breaks its format
     │   └── IncompatibleTemplateError       other modality or other model contract
     ├── GalleryError                        the gallery cannot do what was asked
     │   ├── SubjectNotFoundError (LookupError)
@@ -18,6 +21,8 @@
     │   ├── GalleryNotFoundError (LookupError)
     │   ├── GalleryExistsError
     │   ├── TransactionConflictError        the same transaction id with another request
+    │   ├── LegalBasisMissingError          a watchlist without the law that allows it
+    │   ├── ConsentMissingError             an enrolment without the consent that the configuration requires
     │   ├── DatabaseLockedError             another process owns the database; names the holder
     │   ├── StoreDamagedError               the database's bytes are not what was written
     │   └── StoreUnavailableError           disk full, read-only, gone
@@ -28,8 +33,18 @@
     │   ├── CalibrationNotFoundError        no calibration for this model contract
     │   └── ProviderUnavailableError        the execution provider asked for is not here; says what is missing
     ├── PluginNotFoundError (LookupError)   no plug-in of that name, or its extra is not installed
-    └── EngineStateError                    used in a forked child of its process
-        └── EngineClosedError               used after it was closed
+    ├── EngineStateError                    used in a forked child of its process
+    │   └── EngineClosedError               used after it was closed
+    └── ServiceError                        the service cannot be asked, or refuses
+        ├── ServiceUnavailableError         not reachable, starting, stopping
+        ├── ServiceTimeoutError (TimeoutError)  the deadline passed
+        ├── QueueFullError                  too much is waiting: try again in a moment
+        ├── PayloadTooLargeError            a message is larger than the service takes
+        ├── UnauthenticatedError            no token or certificate that the service knows
+        ├── PermissionDeniedError           known, without the scope
+        ├── UploadNotFoundError (LookupError)   used, expired, or of another client
+        ├── UploadIncompleteError           size or digest of an upload does not fit
+        └── ProtocolError                   the other side does not speak this contract
 
 "Please try again" is not an error: a photograph without a face, a bad capture, a non-match are outcomes
 (see :mod:`biometrik.types`). A message reads ``thing: expected X, got Y`` and never holds pixels, templates
@@ -95,6 +110,18 @@ class ThresholdUnsupportedError(InvalidInputError):
         self.tightest = tightest
 
 
+class ResolutionMissingError(InvalidInputError):
+    """A print says nothing of its pixels an inch that can be relied on, and the caller did not either."""
+
+    reason = "RESOLUTION_MISSING"
+
+
+class UnsupportedModalityError(InvalidInputError):
+    """A sample is of a modality that this release cannot use."""
+
+    reason = "UNSUPPORTED_MODALITY"
+
+
 class TemplateError(BiometrikError):
     """A template cannot be used."""
 
@@ -105,6 +132,12 @@ class TemplateFormatError(TemplateError):
     """A template's bytes are damaged or of an unknown version."""
 
     reason = "TEMPLATE_FORMAT"
+
+
+class RecordFormatError(TemplateError):
+    """An interchange record (ISO/IEC 19794, ANSI 378, CBEFF) breaks its format or its size limit."""
+
+    reason = "RECORD_INVALID"
 
 
 class IncompatibleTemplateError(TemplateError):
@@ -147,6 +180,18 @@ class TransactionConflictError(GalleryError):
     """A transaction id was used before, with another request."""
 
     reason = "TRANSACTION_CONFLICT"
+
+
+class LegalBasisMissingError(GalleryError):
+    """A watchlist was to be created without naming the law that allows it."""
+
+    reason = "LEGAL_BASIS_MISSING"
+
+
+class ConsentMissingError(GalleryError):
+    """A person was to be enrolled without a reference of the consent that the configuration requires."""
+
+    reason = "CONSENT_MISSING"
 
 
 class DatabaseLockedError(GalleryError):
@@ -219,3 +264,63 @@ class EngineClosedError(EngineStateError):
     """The engine was closed."""
 
     reason = "ENGINE_CLOSED"
+
+
+class ServiceError(BiometrikError):
+    """The service cannot be asked, or refuses to answer."""
+
+    reason = "SERVICE"
+
+
+class ServiceUnavailableError(ServiceError):
+    """The service cannot be reached: it is not there, starting or stopping."""
+
+    reason = "SERVICE_UNAVAILABLE"
+
+
+class ServiceTimeoutError(ServiceError, TimeoutError):
+    """The deadline passed before the answer came."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class QueueFullError(ServiceError):
+    """The service works on as much as it can: nothing was done, try again in a moment."""
+
+    reason = "QUEUE_FULL"
+
+
+class PayloadTooLargeError(ServiceError):
+    """A message is larger than the service takes."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+
+class UnauthenticatedError(ServiceError):
+    """The request carries no token or certificate that the service knows."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(ServiceError):
+    """The client is known, but has not the scope that the call needs."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class UploadNotFoundError(ServiceError, LookupError):
+    """No upload has this id: it was used, it expired, or another client made it."""
+
+    reason = "UPLOAD_NOT_FOUND"
+
+
+class UploadIncompleteError(ServiceError):
+    """The bytes that came are not those that were announced."""
+
+    reason = "UPLOAD_INCOMPLETE"
+
+
+class ProtocolError(ServiceError):
+    """The other side does not speak this contract."""
+
+    reason = "PROTOCOL"

@@ -65,15 +65,38 @@ class ImageLimits:
 DEFAULT_LIMITS: Final = ImageLimits()
 
 
-def read_rgb(path: str | PathLike[str], *, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Return the pixels of an image file; see :func:`decode_rgb`.
+def read_file(path: str | PathLike[str], *, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
+    """Return the bytes of an image file, to be decoded by :func:`decode_rgb`.
 
     Parameters
     ----------
     path : str or path-like
         A regular file.
     limits : ImageLimits
-        The file's length is checked before it is read.
+        One byte more than ``max_bytes`` is read of a file that is longer, so that decoding refuses it.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such file, it is not a regular file, or it cannot be read.
+    """
+    try:
+        file = Path(path)
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would block, a device never end
+            raise InvalidInputError(f"{path}: expected an image file, got a folder or device")
+        with file.open("rb") as stream:
+            return stream.read(limits.max_bytes + 1)
+    except FileNotFoundError:
+        raise InvalidInputError(f"{path}: expected an image file, got nothing of that name") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"{path}: expected a readable image file, got {reason!s}") from error
+
+
+def read_rgb(path: str | PathLike[str], *, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Return the pixels of an image file; see :func:`read_file` and :func:`decode_rgb`.
 
     Returns
     -------
@@ -87,20 +110,7 @@ def read_rgb(path: str | PathLike[str], *, limits: ImageLimits = DEFAULT_LIMITS)
     InvalidInputError
         There is no such file, it is not a regular file, or it cannot be read.
     """
-    try:
-        file = Path(path)
-        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would block, a device never end
-            raise InvalidInputError(f"{path}: expected an image file, got a folder or device")
-        with file.open("rb") as stream:
-            data = stream.read(limits.max_bytes + 1)
-    except FileNotFoundError:
-        raise InvalidInputError(f"{path}: expected an image file, got nothing of that name") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"{path}: expected a readable image file, got {reason!s}") from error
-    return decode_rgb(data, limits=limits)
+    return decode_rgb(read_file(path, limits=limits), limits=limits)
 
 
 def decode_rgb(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -152,7 +162,7 @@ def decode_rgb(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[
     if len(data) > limits.max_bytes:
         raise ImageTooLargeError(f"image: expected at most {limits.max_bytes} bytes, got more; compress it")
     header = read_header(data)
-    _check(header, limits)
+    check_header(header, limits)
     try:
         return _upright(_pixels(_decoded(data, header)), header.orientation)
     except ImageError:
@@ -165,7 +175,41 @@ def decode_rgb(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[
         raise DamagedImageError(message) from error
 
 
-def _check(header: ImageHeader, limits: ImageLimits) -> None:
+def format_of(data: bytes) -> str:
+    """Return which format encoded bytes are in, as ImageHeader.format; "" where they are none that is accepted."""
+    try:
+        return read_header(data).format
+    except ImageError:
+        return ""
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels as a PNG that :func:`decode_rgb` reads back exactly.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+        RGB.
+    """
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels, "RGB").save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def check_header(header: ImageHeader, limits: ImageLimits) -> None:
+    """Refuse an image by what it claims to be, before anything is allocated for it.
+
+    Raises
+    ------
+    ImageTooLargeError
+        More pixels, or a longer side, than ``limits`` allow.
+    ImageError
+        Fewer pixels than ``limits.min_side_px`` a side.
+    UnsupportedFormatError
+        CMYK, other than 8 bits a channel, several frames or pages.
+    """
     width, height = header.width_px, header.height_px
     size = f"{width} x {height}"
     if max(width, height) > limits.max_side_px:

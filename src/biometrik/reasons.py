@@ -17,6 +17,9 @@ class Reason(Enum):
     NO_FACE = "NO_FACE"
     SEVERAL_FACES = "SEVERAL_FACES"
     IMAGE_UNREADABLE = "IMAGE_UNREADABLE"
+    NO_FINGERPRINT = "NO_FINGERPRINT"
+    SLAP_IMAGE = "SLAP_IMAGE"
+    TOO_FEW_MINUTIAE = "TOO_FEW_MINUTIAE"
     # image quality (component names of ISO/IEC 29794-5)
     TOO_DARK = "TOO_DARK"
     TOO_BRIGHT = "TOO_BRIGHT"
@@ -31,6 +34,7 @@ class Reason(Enum):
     HEAD_TILTED = "HEAD_TILTED"
     UNNATURAL_COLOUR = "UNNATURAL_COLOUR"
     DETECTION_UNCERTAIN = "DETECTION_UNCERTAIN"
+    FACE_UNCLEAR = "FACE_UNCLEAR"
     # decisions
     QUALITY_TOO_LOW = "QUALITY_TOO_LOW"
     NO_USABLE_PROBE = "NO_USABLE_PROBE"
@@ -69,6 +73,18 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.IMAGE_UNREADABLE: (
         "The image cannot be read: take or send the photograph again.",
         "Gambar tidak dapat dibaca: ambil atau kirim ulang foto.",
+    ),
+    Reason.NO_FINGERPRINT: (
+        "No fingerprint found: clean the sensor and the finger, and place the finger flat on the middle.",
+        "Sidik jari tidak ditemukan: bersihkan sensor dan jari, lalu letakkan jari rata di tengah.",
+    ),
+    Reason.SLAP_IMAGE: (
+        "The image shows several fingers: present one finger at a time.",
+        "Gambar memuat beberapa jari: tempelkan satu jari saja setiap kali.",
+    ),
+    Reason.TOO_FEW_MINUTIAE: (
+        "Too little of the fingerprint can be read: place the whole fingertip, press evenly, and try again.",
+        "Sidik jari terlalu sedikit terbaca: tempelkan seluruh ujung jari, tekan merata, lalu coba lagi.",
     ),
     Reason.TOO_DARK: (
         "The face is too dark: add light from the front.",
@@ -121,6 +137,10 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.DETECTION_UNCERTAIN: (
         "The face is hard to make out: remove what covers it and take the photograph again.",
         "Wajah sulit dikenali: lepaskan penutup wajah dan ambil foto lagi.",
+    ),
+    Reason.FACE_UNCLEAR: (
+        "Too little of the face can be made out: uncover it, look into the camera in good light, and try again.",
+        "Ciri wajah kurang jelas: buka penutup wajah, lihat ke kamera dengan cahaya cukup, lalu ambil foto lagi.",
     ),
     Reason.QUALITY_TOO_LOW: (
         "The sample is too poor to refuse anyone on it: take it again as advised.",

@@ -63,6 +63,57 @@ class GalleryKind(Enum):
     APPOINTMENT = "APPOINTMENT"
 
 
+class Purpose(Enum):
+    """Why a request is made."""
+
+    ENROLL = "ENROLL"
+    VERIFY = "VERIFY"
+    IDENTIFY = "IDENTIFY"
+    AUDIT = "AUDIT"
+    TRAINING = "TRAINING"
+
+
+class SampleSource(Enum):
+    """Where a sample comes from."""
+
+    SUPERVISED = "SUPERVISED"
+    UNSUPERVISED = "UNSUPERVISED"
+    DOCUMENT_CHIP = "DOCUMENT_CHIP"
+    SCANNED_PHOTO = "SCANNED_PHOTO"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOrigin:
+    """How a sample came to be; kept in the event log of an enrolment.
+
+    Parameters
+    ----------
+    captured_at : datetime or None
+        When, with its time zone; None where it is not known.
+    source : SampleSource or None
+        Where it comes from; None where it is not said.
+    device_ref : str
+        The caller's own reference of the device, at most 128 printable characters.
+
+    Raises
+    ------
+    InvalidInputError
+        A time without its zone, or a reference that is too long or not printable.
+    """
+
+    captured_at: datetime | None = None
+    source: SampleSource | None = None
+    device_ref: str = ""
+
+    def __post_init__(self) -> None:
+        if self.captured_at is not None and self.captured_at.tzinfo is None:
+            raise InvalidInputError("captured_at: expected a time with its zone, e.g. datetime.now(UTC)")
+        if len(self.device_ref) > 128 or not (self.device_ref == "" or self.device_ref.isprintable()):
+            raise InvalidInputError(
+                f"device_ref: expected at most 128 printable characters, got {len(self.device_ref)}"
+            )
+
+
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     # A view, so that freezing a value does not freeze the caller's array.
     view = array.view()
@@ -78,6 +129,10 @@ class FaceImage:
     ----------
     pixels : (H, W, 3) uint8
         RGB, upright. Not copied; seen read-only.
+    encoded : bytes
+        What the pixels were decoded from; empty where they were not. A client sends these.
+    origin : SampleOrigin
+        How it came to be.
 
     Raises
     ------
@@ -86,6 +141,8 @@ class FaceImage:
     """
 
     pixels: NDArray[np.uint8]
+    encoded: bytes = field(default=b"", repr=False)
+    origin: SampleOrigin = field(default_factory=SampleOrigin)
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -106,7 +163,7 @@ class FaceImage:
         InvalidInputError
             The file cannot be opened.
         """
-        return cls(imaging.read_rgb(path, limits=limits))
+        return cls.from_bytes(imaging.read_file(path, limits=limits), limits=limits)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, limits: imaging.ImageLimits = imaging.DEFAULT_LIMITS) -> Self:
@@ -117,7 +174,7 @@ class FaceImage:
         ImageError
             The bytes are not an image that the library accepts; the subclass says why.
         """
-        return cls(imaging.decode_rgb(data, limits=limits))
+        return cls(imaging.decode_rgb(data, limits=limits), data)
 
     @property
     def width_px(self) -> int:
@@ -347,6 +404,12 @@ class Template:
             raise TemplateFormatError(f"template: {error}") from None
 
 
+#: Target FMR where the caller names none: 1 in 1,000 (BSI TR-03121, face verification).
+DEFAULT_MAX_FMR: Final = 1e-3
+#: Target FPIR of a search where the caller names none: one stranger in a hundred gets a candidate.
+DEFAULT_MAX_FPIR: Final = 0.01
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A measured rate with its confidence interval, all 0..1.
@@ -367,7 +430,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Who asks, and under which name a write can be repeated.
+    """Who asks, why, and under which name a write can be repeated.
 
     Parameters
     ----------
@@ -375,18 +438,28 @@ class RequestContext:
         Chosen by the caller; a write repeated with it returns its first answer. "" for none.
     operator_ref, station_ref, consent_ref : str
         The caller's own references, kept in the event log. At most 128 characters each.
+    purpose : Purpose or None
+        Why, kept likewise; None where it is not said.
+
+    Raises
+    ------
+    InvalidInputError
+        A reference is too long or not printable, or the purpose is not a :class:`Purpose`.
     """
 
     transaction_id: str = ""
     operator_ref: str = ""
     station_ref: str = ""
     consent_ref: str = ""
+    purpose: Purpose | None = None
 
     def __post_init__(self) -> None:
         for name in ("transaction_id", "operator_ref", "station_ref", "consent_ref"):
             value = getattr(self, name)
             if len(value) > 128 or not (value == "" or value.isprintable()):
                 raise InvalidInputError(f"{name}: expected at most 128 printable characters, got {len(value)}")
+        if not (self.purpose is None or isinstance(self.purpose, Purpose)):
+            raise InvalidInputError(f"purpose: expected a Purpose or None, got {type(self.purpose).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,8 +513,8 @@ class Decision:
         The comparator's own similarity behind ``score``; None where nothing was compared.
     comparisons : int
         How many references the probe was held against; the score is corrected for it.
-    encounter_id : str
-        The reference encounter that fits best; "" where nothing was compared or nothing is stored.
+    subject_id, encounter_id : str
+        The subject, and its encounter, that fits best; "" where nothing was compared or nothing is stored.
     calibration_id, model_contract_id : str
         The evidence behind the score, and the models.
     samples : tuple of SampleReport
@@ -456,6 +529,7 @@ class Decision:
     achieved_fmr: Interval
     raw_score: float | None
     comparisons: int
+    subject_id: str
     encounter_id: str
     calibration_id: str
     model_contract_id: str
@@ -604,13 +678,32 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class GalleryInfo:
-    """A named set of encounters that can be searched."""
+    """A named set of encounters that can be searched.
+
+    Parameters
+    ----------
+    name : str
+        1..128 printable characters.
+    kind : GalleryKind
+        What it is for.
+    created_at : datetime
+        UTC.
+    subjects, encounters : int
+        How many have an encounter in it, and how many encounters that is.
+    legal_basis : str
+        The law that allows it; "" where none was named. A watchlist made by schema version 2 or later has one.
+    retention_days : int
+        For how many days encounters may be kept; 0 where nothing was said. Recorded and reported: nothing is erased
+        by it.
+    """
 
     name: str
     kind: GalleryKind
     created_at: datetime
     subjects: int
     encounters: int
+    legal_basis: str = ""
+    retention_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,6 +275,20 @@ def test_rows_are_unit_vectors(embedder: Embedder, crops: Image) -> None:
     assert (rows @ rows.T)[~np.eye(len(rows), dtype=bool)].max() < 0.999  # other crops, other vectors
 
 
+def test_norms_are_positive_and_lie_by_the_range(embedder: Embedder, crops: Image) -> None:
+    rows, norms = embedder.embed_and_grade(crops)
+    np.testing.assert_array_equal(rows, embedder.embed(crops))
+    assert norms.shape == (len(crops),)
+    assert norms.dtype == np.float32
+    assert (norms > 0).all()
+    if embedder.norm_range is not None:
+        low, high = embedder.norm_range
+        assert 0 <= low < high
+        # What holds no face is at the lower end, within a fifth of the range.
+        noise = np.random.default_rng(3).integers(0, 256, crops.shape, dtype=np.uint8)
+        assert np.abs(embedder.embed_and_grade(noise)[1].mean() - low) < 0.2 * (high - low)
+
+
 def test_a_batch_is_its_crops(embedder_name: str, models: ModelParameters, embedder: Embedder, crops: Image) -> None:
     alone = np.concatenate([embedder.embed(crop[None]) for crop in crops])
     for batch_size in (1, 2, 16):

@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from biometrik.errors import (
     GalleryExistsError,
     GalleryNotFoundError,
     InvalidInputError,
+    LegalBasisMissingError,
     StoreDamagedError,
     SubjectNotFoundError,
     TransactionConflictError,
@@ -105,7 +107,7 @@ def test_encounters_of_a_subject_come_oldest_first_and_keep_its_first_date(store
 
 
 def test_references_are_the_active_encounters_in_the_galleries_asked_for(store: Store) -> None:
-    store.create_gallery("watch", GalleryKind.WATCHLIST)
+    store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     watched = store.enroll(_new("A-1", 1, galleries=("watch", "default"))).encounter
     alone = store.enroll(_new("A-1", 2, galleries=())).encounter
     inactive = store.enroll(_new("A-1", 3)).encounter
@@ -119,6 +121,17 @@ def test_references_are_the_active_encounters_in_the_galleries_asked_for(store: 
         store.references("A-1", [])
     with pytest.raises(SubjectNotFoundError):
         store.references("A-3")
+
+
+def test_references_of_an_encounter_are_itself_while_it_is_active(store: Store) -> None:
+    encounter_id = store.enroll(_new("A-1", 1, 2, galleries=())).encounter.encounter_id
+    store.enroll(_new("A-1", 3))
+    assert store.references_of_encounter(encounter_id) == [store.stored(encounter_id)]
+    store.set_status(encounter_id, EncounterStatus.INACTIVE)
+    assert store.references_of_encounter(encounter_id) == []
+    for unknown in ("nobody", "A-1"):
+        with pytest.raises(EncounterNotFoundError):
+            store.references_of_encounter(unknown)
 
 
 def test_an_unknown_gallery_stores_nothing(store: Store) -> None:
@@ -188,6 +201,137 @@ def test_a_repeated_erasure_returns_the_first_certificate_and_erases_nobody_else
         store.erase("A-2", transaction_id="t-1")
 
 
+#: Every write: a name, and what makes it, given a store, an encounter's id and what comes with the write.
+WRITES: dict[str, Callable[..., object]] = {
+    "enroll": lambda store, _, **more: store.enroll(_new("A-1", 2, **more)),
+    "erase": lambda store, _, **more: store.erase("A-1", **more),
+    "set_status": lambda store, e, **more: store.set_status(e, EncounterStatus.INACTIVE, **more),
+    "set_galleries": lambda store, e, **more: store.set_galleries(e, ["watch", "desk"], **more),
+    "create_gallery": lambda store, _, **more: store.create_gallery(
+        "gate", GalleryKind.WATCHLIST, legal_basis="Act 1", retention_days=9, **more
+    ),
+    "delete_gallery": lambda store, _, **more: store.delete_gallery("desk", **more),
+}
+
+#: Writes of the same kinds that ask for something else.
+OTHER_WRITES: tuple[Callable[..., object], ...] = (
+    lambda store, _, **more: store.enroll(_new("A-2", 2, **more)),
+    lambda store, _, **more: store.erase("A-2", **more),
+    lambda store, e, **more: store.set_status(e, EncounterStatus.ACTIVE, **more),
+    lambda store, _, **more: store.set_status("other", EncounterStatus.INACTIVE, **more),
+    lambda store, e, **more: store.set_galleries(e, ["watch"], **more),
+    lambda store, _, **more: store.create_gallery("gate", GalleryKind.POPULATION, retention_days=9, **more),
+    lambda store, _, **more: store.create_gallery(
+        "gate", GalleryKind.WATCHLIST, legal_basis="Act 1", retention_days=8, **more
+    ),
+    lambda store, _, **more: store.create_gallery(
+        "gate", GalleryKind.WATCHLIST, legal_basis="Act 2", retention_days=9, **more
+    ),
+    lambda store, _, **more: store.delete_gallery("watch", **more),
+)
+
+
+def _peopled(store: Store) -> str:
+    for name in ("watch", "desk"):
+        store.create_gallery(name, GalleryKind.POPULATION)
+    return store.enroll(_new("A-1", 1, galleries=("desk",))).encounter.encounter_id
+
+
+def _everything(store: Store) -> tuple[object, ...]:
+    return store.galleries(), store.subjects(), store.scan(), store.events()
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_every_write_repeated_gives_its_first_answer_as_it_was(opened: Open, name: str) -> None:
+    store = opened()
+    encounter_id = _peopled(store)
+    first = WRITES[name](store, encounter_id, transaction_id="t", details={"station_ref": "gate 4"})
+    assert WRITES[name](store, encounter_id, transaction_id="t") == first  # from another station
+    # What it did is overtaken by other writes, and what it speaks of is gone at last.
+    for write in (
+        lambda: store.create_gallery("desk", GalleryKind.APPOINTMENT, retention_days=1),
+        lambda: store.set_status(encounter_id, EncounterStatus.ACTIVE),
+        lambda: store.set_galleries(encounter_id, []),
+        lambda: store.erase("A-1"),
+        lambda: store.delete_gallery("gate"),
+        lambda: store.delete_gallery("watch"),
+    ):
+        with suppress(BiometrikError):
+            write()
+        before = _everything(store)
+        assert WRITES[name](store, encounter_id, transaction_id="t", details={"operator_ref": "op 8"}) == first
+        assert _everything(store) == before
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_transaction_id_is_good_for_one_request(store: Store, name: str) -> None:
+    encounter_id = _peopled(store)
+    WRITES[name](store, encounter_id, transaction_id="t")
+    before = _everything(store)
+    for write in (*(write for other, write in WRITES.items() if other != name), *OTHER_WRITES):
+        with pytest.raises(TransactionConflictError, match="choose a new one"):
+            write(store, encounter_id, transaction_id="t")
+    assert _everything(store) == before
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_every_event_says_who_asked_and_why(store: Store, name: str) -> None:
+    encounter_id = _peopled(store)
+    details = {"operator_ref": "op 7", "purpose": "AUDIT"}
+    WRITES[name](store, encounter_id, details=details)
+    event = store.events(after=4)[0]
+    assert event.sequence == store.last_event()
+    assert details.items() < event.details.items()  # and what was changed
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_references_of_every_write_are_bounded(store: Store, name: str) -> None:
+    encounter_id = _peopled(store)
+    before = _everything(store)
+    for more in (
+        {"transaction_id": "x" * 129},
+        {"transaction_id": "a\nb"},
+        {"details": {"status": "ACTIVE"}},
+        {"details": {"name": "x" * 2049}},
+    ):
+        with pytest.raises(InvalidInputError):
+            WRITES[name](store, encounter_id, **more)
+    assert _everything(store) == before
+
+
+def test_what_is_so_already_is_an_answer_too(store: Store) -> None:
+    encounter_id = _peopled(store)
+    first = store.set_status(encounter_id, EncounterStatus.ACTIVE, transaction_id="t")
+    assert first.event == 0
+    store.set_status(encounter_id, EncounterStatus.INACTIVE)
+    assert store.set_status(encounter_id, EncounterStatus.ACTIVE, transaction_id="t") == first
+    assert store.encounter(encounter_id).status is EncounterStatus.INACTIVE
+
+
+def test_a_refused_write_can_be_repeated_under_its_transaction_id(store: Store) -> None:
+    with pytest.raises(EncounterNotFoundError):
+        store.set_galleries("nobody", [], transaction_id="t")
+    with pytest.raises(GalleryNotFoundError):
+        store.delete_gallery("desk", transaction_id="u")
+    with pytest.raises(GalleryExistsError):
+        store.create_gallery("default", GalleryKind.POPULATION, transaction_id="v")
+    encounter_id = _peopled(store)
+    assert store.delete_gallery("desk", transaction_id="u").gallery.encounters == 1
+    assert store.set_galleries(encounter_id, ["watch"], transaction_id="t").encounter.galleries == ("watch",)
+    store.create_gallery("gate", GalleryKind.POPULATION, transaction_id="v")
+
+
+def test_concurrent_repeats_write_once(store: Store) -> None:
+    encounter_id = _peopled(store)
+    for name, write in WRITES.items():
+        if name != "erase":
+            events = store.last_event()
+            with ThreadPoolExecutor(4) as pool:
+                repeats = [pool.submit(write, store, encounter_id, transaction_id=name) for _ in range(8)]
+            assert len({repr(repeat.result()) for repeat in repeats}) == 1
+            assert store.last_event() == events + 1
+
+
 def test_numbers_are_never_given_twice(store: Store) -> None:
     first = store.enroll(_new("A-1", 1))
     store.erase("A-1")
@@ -210,8 +354,8 @@ def test_a_status_changes_once(store: Store) -> None:
 
 
 def test_galleries_change_as_a_whole(store: Store) -> None:
-    store.create_gallery("b", GalleryKind.WATCHLIST)
-    store.create_gallery("a", GalleryKind.WATCHLIST)
+    store.create_gallery("b", GalleryKind.WATCHLIST, legal_basis="Act 1")
+    store.create_gallery("a", GalleryKind.WATCHLIST, legal_basis="Act 1")
     first = store.enroll(_new("A-1", 1))
     encounter_id = first.encounter.encounter_id
     changed = store.set_galleries(encounter_id, ["b", "a", "b"])
@@ -231,13 +375,14 @@ def test_galleries_change_as_a_whole(store: Store) -> None:
 
 
 def test_a_deleted_gallery_loses_its_members_and_they_stay(store: Store) -> None:
-    store.create_gallery("watch", GalleryKind.WATCHLIST)
+    store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     both = store.enroll(_new("A-1", 1, galleries=("default", "watch"))).encounter
     alone = store.enroll(_new("A-2", 2, galleries=("watch",))).encounter
     assert (store.gallery("watch").subjects, store.gallery("watch").encounters) == (2, 2)
-    event = store.delete_gallery("watch")
-    assert event == store.last_event()
-    assert store.events(after=event - 1)[0].details == {"gallery": "watch"}
+    last = store.gallery("watch")
+    deleted = store.delete_gallery("watch")
+    assert (deleted.event, deleted.gallery) == (store.last_event(), last)
+    assert store.events(after=deleted.event - 1)[0].details == {"gallery": "watch"}
     assert store.encounter(both.encounter_id).galleries == ("default",)
     assert store.encounter(alone.encounter_id).galleries == ()
     assert store.gallery_names() == ("default",)
@@ -248,16 +393,56 @@ def test_a_deleted_gallery_loses_its_members_and_they_stay(store: Store) -> None
     assert store.gallery("watch").encounters == 0
 
 
+def test_a_gallery_keeps_its_terms(store: Store) -> None:
+    before = datetime.now(UTC)
+    created = store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="UU 6/2011 ⚖", retention_days=30)
+    assert store.gallery("watch") == created.gallery == store.galleries()[-1]
+    assert (created.gallery.legal_basis, created.gallery.retention_days) == ("UU 6/2011 ⚖", 30)
+    assert before <= created.gallery.created_at <= datetime.now(UTC)
+    event = store.events(after=created.event - 1)[0]
+    assert (event.kind, event.at) == (EventKind.GALLERY_CREATED, created.gallery.created_at)
+    assert event.details == {
+        "gallery": "watch",
+        "kind": "WATCHLIST",
+        "legal_basis": "UU 6/2011 ⚖",
+        "retention_days": "30",
+    }
+    store.enroll(_new("A-1", galleries=("watch",)))
+    assert store.gallery("watch").legal_basis == "UU 6/2011 ⚖"
+
+
+def test_a_watchlist_without_a_legal_basis_is_refused(store: Store) -> None:
+    for basis in ("", "  "):
+        with pytest.raises(LegalBasisMissingError, match="legal_basis: expected the law"):
+            store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis=basis)
+    assert (store.gallery_names(), store.last_event()) == (("default",), 1)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"legal_basis": "x" * 1025}, "legal_basis: expected at most 1024 printable characters, got 1025"),
+        ({"legal_basis": "a\nb"}, "legal_basis: expected at most 1024 printable"),
+        ({"retention_days": -1}, r"retention_days: expected 0\.\.36525, got -1"),
+        ({"retention_days": 36_526}, r"retention_days: expected 0\.\.36525, got 36526"),
+    ],
+)
+def test_terms_are_bounded(store: Store, terms: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        store.create_gallery("desk", GalleryKind.POPULATION, **terms)
+    assert store.gallery_names() == ("default",)
+
+
 def test_galleries_have_one_name_each_and_the_default_stays(store: Store) -> None:
     with pytest.raises(GalleryExistsError):
-        store.create_gallery("default", GalleryKind.WATCHLIST)
+        store.create_gallery("default", GalleryKind.WATCHLIST, legal_basis="Act 1")
     with pytest.raises(InvalidInputError, match="stays"):
         store.delete_gallery("default")
     assert store.last_event() == 1
 
 
 def test_subjects_are_paged_by_id(store: Store) -> None:
-    store.create_gallery("watch", GalleryKind.WATCHLIST)
+    store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     names = ["b", "a", "Z", "é", "日本", "a b", "10", "9"]
     for number, name in enumerate(names):
         store.enroll(_new(name, galleries=("watch",) if number % 2 else ("default", "watch")))
@@ -391,6 +576,7 @@ def test_concurrent_writers_and_readers_see_whole_writes(store: Store) -> None:
 SUBJECTS = st.sampled_from(["A", "B", "C"])
 GALLERIES = st.sampled_from(["default", "watch", "desk"])
 TRANSACTIONS = st.sampled_from(["", "", "t1", "t2", "t3"])
+DETAILS = st.sampled_from([{}, {"operator_ref": "op 7"}])
 PICK = st.integers(0, 30)
 
 
@@ -464,21 +650,32 @@ class _Histories(RuleBasedStateMachine):
     def erase(self, subject: str, transaction: str) -> None:
         self._same(lambda store, _: store.erase(subject, transaction_id=transaction))
 
-    @rule(pick=PICK, status=st.sampled_from(EncounterStatus))
-    def set_status(self, pick: int, status: EncounterStatus) -> None:
-        self._same(lambda store, which: store.set_status(self._encounter(pick, which), status))
+    @rule(pick=PICK, status=st.sampled_from(EncounterStatus), transaction=TRANSACTIONS, details=DETAILS)
+    def set_status(self, pick: int, status: EncounterStatus, transaction: str, details: dict[str, str]) -> None:
+        more: dict[str, Any] = {"transaction_id": transaction, "details": details}
+        self._same(lambda store, which: store.set_status(self._encounter(pick, which), status, **more))
 
-    @rule(pick=PICK, galleries=st.lists(GALLERIES, max_size=3))
-    def set_galleries(self, pick: int, galleries: list[str]) -> None:
-        self._same(lambda store, which: store.set_galleries(self._encounter(pick, which), galleries))
+    @rule(pick=PICK, galleries=st.lists(GALLERIES, max_size=3), transaction=TRANSACTIONS)
+    def set_galleries(self, pick: int, galleries: list[str], transaction: str) -> None:
+        def call(store: Store, which: int) -> object:
+            return store.set_galleries(self._encounter(pick, which), galleries, transaction_id=transaction)
 
-    @rule(name=GALLERIES, kind=st.sampled_from(GalleryKind))
-    def create_gallery(self, name: str, kind: GalleryKind) -> None:
-        self._same(lambda store, _: store.create_gallery(name, kind))
+        self._same(call)
 
-    @rule(name=GALLERIES)
-    def delete_gallery(self, name: str) -> None:
-        self._same(lambda store, _: store.delete_gallery(name))
+    @rule(
+        name=GALLERIES,
+        kind=st.sampled_from(GalleryKind),
+        legal_basis=st.sampled_from(["", "Act 1"]),
+        days=st.integers(0, 2),
+        transaction=TRANSACTIONS,
+    )
+    def create_gallery(self, name: str, kind: GalleryKind, legal_basis: str, days: int, transaction: str) -> None:
+        more: dict[str, Any] = {"legal_basis": legal_basis, "retention_days": days, "transaction_id": transaction}
+        self._same(lambda store, _: store.create_gallery(name, kind, **more))
+
+    @rule(name=GALLERIES, transaction=TRANSACTIONS)
+    def delete_gallery(self, name: str, transaction: str) -> None:
+        self._same(lambda store, _: store.delete_gallery(name, transaction_id=transaction))
 
     @rule(gallery=st.none() | GALLERIES, after=st.sampled_from(["", "A", "B"]), limit=st.integers(1, 4))
     def list_subjects(self, gallery: str | None, after: str, limit: int) -> None:

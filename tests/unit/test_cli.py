@@ -386,15 +386,33 @@ def test_erase_with_yes_answers_with_the_certificate(db: Path) -> None:
 
 
 def test_galleries_are_created_listed_and_deleted(db: Path) -> None:
-    created = run("galleries", "create", "watch", "--kind", "watchlist", "--json", db=db).json
+    terms = ("--kind", "watchlist", "--legal-basis", "Act 1", "--retention-days", "30")
+    created = run("galleries", "create", "watch", *terms, "--json", db=db).json
     assert (created["name"], created["kind"], created["subjects"]) == ("watch", "WATCHLIST", 0)
+    assert (created["legal_basis"], created["retention_days"]) == ("Act 1", 30)
     assert run("galleries", "create", "watch", "--json", db=db).json["error"]["reason"] == "GALLERY_EXISTS"
     listed = run("galleries", "--json", db=db).json["galleries"]
     assert {gallery["name"] for gallery in listed} == {"default", "watch"}
-    assert set(listed[0]) == {"name", "kind", "created_at", "subjects", "encounters"}
-    assert "watch" in run("galleries", "list", db=db).out
+    assert set(listed[0]) == {
+        "name",
+        "kind",
+        "created_at",
+        "subjects",
+        "encounters",
+        "legal_basis",
+        "retention_days",
+    }
+    screen = run("galleries", "list", db=db).out
+    assert all(shown in screen for shown in ("watch", "Act 1", "30 days"))
     assert run("galleries", "delete", "watch", "--json", db=db).json["deleted"] == "watch"
     assert run("galleries", "delete", "watch", db=db).code == 4
+
+
+def test_a_watchlist_needs_a_legal_basis(db: Path) -> None:
+    refused = run("galleries", "create", "watch", "--kind", "watchlist", "--json", db=db)
+    assert (refused.code, refused.json["error"]["reason"]) == (4, "LEGAL_BASIS_MISSING")
+    assert run("galleries", "create", "staff", "--retention-days", "-1", db=db).code == 2
+    assert [gallery["name"] for gallery in run("galleries", "--json", db=db).json["galleries"]] == ["default"]
 
 
 # --- models ---------------------------------------------------------------------------------------------------

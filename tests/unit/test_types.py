@@ -12,6 +12,7 @@ from biometrik.types import (
     Face,
     FaceImage,
     Modality,
+    Purpose,
     Quality,
     QualityComponent,
     RequestContext,
@@ -135,6 +136,9 @@ def test_request_context_bounds_its_references() -> None:
         RequestContext(operator_ref="x" * 129)
     with pytest.raises(InvalidInputError, match="transaction_id"):
         RequestContext(transaction_id="a\nb")
+    assert RequestContext(purpose=Purpose.AUDIT).purpose is Purpose.AUDIT
+    with pytest.raises(InvalidInputError, match="purpose: expected a Purpose or None, got str"):
+        RequestContext(purpose="AUDIT")  # type: ignore[arg-type]
 
 
 @given(st.lists(st.binary(max_size=8), max_size=4), st.lists(st.binary(max_size=8), max_size=4))

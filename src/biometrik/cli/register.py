@@ -114,7 +114,12 @@ def list_galleries(output: Output, db: Database = DATABASE, cache: Cache = None)
     )
 
 
-@command(_galleries, name="create", example="biometrik galleries create watch --kind watchlist", exits="0 created")
+@command(
+    _galleries,
+    name="create",
+    example='biometrik galleries create watch --kind watchlist --legal-basis "UU 6/2011 Pasal 13"',
+    exits="0 created",
+)
 def create_gallery(
     name: Name,
     *,
@@ -122,6 +127,19 @@ def create_gallery(
     kind: Annotated[
         Literal["population", "watchlist", "appointment"], Option("--kind", help="What it is for.")
     ] = "population",
+    legal_basis: Annotated[
+        str, Option("--legal-basis", metavar="LAW", help="The law that allows it; a watchlist needs one.")
+    ] = "",
+    retention_days: Annotated[
+        int,
+        Option(
+            "--retention-days",
+            metavar="N",
+            min=0,
+            max=36_525,
+            help="For how many days encounters may be kept; 0 says nothing. Recorded only: nothing is erased by it.",
+        ),
+    ] = 0,
     cache: Cache = None,
     output: Output,
 ) -> None:
@@ -131,7 +149,9 @@ def create_gallery(
     from biometrik.types import GalleryKind
 
     with opened(db, _config(cache), create=True) as engine:
-        created = engine.create_gallery(name, GalleryKind(kind.upper()))
+        created = engine.create_gallery(
+            name, GalleryKind(kind.upper()), legal_basis=legal_basis, retention_days=retention_days
+        )
     answer(
         "galleries create",
         schema.gallery(created),

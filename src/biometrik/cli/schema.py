@@ -132,13 +132,15 @@ def subject(value: Subject) -> Json:
 
 
 def gallery(value: GalleryInfo) -> Json:
-    """Return a gallery with its counts."""
+    """Return a gallery with its counts and terms; ``retention_days`` is 0 where nothing was said."""
     return {
         "name": value.name,
         "kind": value.kind.value,
         "created_at": value.created_at.isoformat(),
         "subjects": value.subjects,
         "encounters": value.encounters,
+        "legal_basis": value.legal_basis,
+        "retention_days": value.retention_days,
     }
 
 

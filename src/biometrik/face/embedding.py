@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,13 @@ class Embedder(abc.ABC):
         self.flip = flip
         self._load(runtime)
 
+    #: Lengths of the network's output, before it is normalised, that mean "no face at all" and "as good as faces get":
+    #: the two ends of the unified quality. None where nobody has measured them for these weights.
+    norm_range: ClassVar[tuple[float, float] | None] = None
+
     @final
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return one unit vector a crop.
+        """Return one unit vector a crop: the first half of :meth:`embed_and_grade`.
 
         Parameters
         ----------
@@ -54,17 +58,47 @@ class Embedder(abc.ABC):
         InvalidInputError
             ``crops`` has another shape or dtype.
         """
+        return self.embed_and_grade(crops)[0]
+
+    @final
+    def embed_and_grade(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return one unit vector a crop, and how strongly the network answered to it.
+
+        Parameters
+        ----------
+        crops : (N, 112, 112, 3) uint8
+            RGB, aligned by :func:`biometrik.face.alignment.align`.
+
+        Returns
+        -------
+        rows : (N, D) float32
+            L2-normalised; their inner product is the cosine similarity.
+        norms : (N,) float32
+            Length of the network's output before normalisation, ≥ 0, in the network's own unit (:attr:`norm_range`).
+            With ``flip`` the length of the mean of both outputs: shorter, too, where the mirrored crop looks different.
+
+        Raises
+        ------
+        InvalidInputError
+            ``crops`` has another shape or dtype.
+
+        References
+        ----------
+        Q. Meng et al., "MagFace: a universal representation for face recognition and quality assessment", CVPR 2021,
+        section 3: networks trained on the hypersphere answer to faces that they cannot tell with short vectors.
+        """
         if crops.ndim != 4 or crops.shape[1:] != (CROP_PX, CROP_PX, 3) or crops.dtype != np.uint8:
             raise InvalidInputError(f"crops: expected (N, 112, 112, 3) uint8, got {crops.shape} {crops.dtype}")
         rows = np.empty((len(crops), self.dimension), dtype=np.float32)
         for start in range(0, len(crops), self._runtime.batch_size):
             batch = crops[start : start + self._runtime.batch_size]
-            vectors = self._embed(batch)
+            found = rows[start : start + len(batch)]
+            found[:] = self._embed(batch)
             if self.flip:
-                vectors = vectors + self._embed(batch[:, :, ::-1])
-            rows[start : start + len(batch)] = vectors
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
+                found += self._embed(batch[:, :, ::-1])
+                found /= 2
+        norms = np.asarray(np.linalg.norm(rows, axis=1), dtype=np.float32)
+        return np.asarray(rows / np.maximum(norms, np.finfo(np.float32).tiny)[:, None], dtype=np.float32), norms
 
     @property
     @abc.abstractmethod

@@ -111,12 +111,20 @@ class FacePipeline:
         crops = np.empty((len(chosen), CROP_PX, CROP_PX, 3), dtype=np.uint8)
         for crop, (i, face) in zip(crops, chosen.items(), strict=True):
             crop[:] = align(images[i].pixels, face.landmarks)
-        embeddings = self.embedder.embed(crops)
+        embeddings, norms = self.embedder.embed_and_grade(crops)
         sink.take("crops", crops)
         sink.take("embeddings", embeddings)
 
-        for crop, embedding, (i, face) in zip(crops, embeddings, chosen.items(), strict=True):
-            grade = quality.assess(images[i].pixels, face, crop, len(found[i]), self.parameters.quality_profile)
+        for crop, embedding, norm, (i, face) in zip(crops, embeddings, norms, chosen.items(), strict=True):
+            grade = quality.assess(
+                images[i].pixels,
+                face,
+                crop,
+                len(found[i]),
+                self.parameters.quality_profile,
+                norm=float(norm),
+                norm_range=self.embedder.norm_range,
+            )
             results[i] = ProcessedFace(face, len(found[i]), crop, grade, embedding)
         return [results[i] for i in range(len(images))]
 

@@ -43,11 +43,20 @@ class Schema:
         SQL that creates tables, indexes and triggers.
     fill : callable
         Writes the rows that exist from the start; called within the transaction that runs the script.
+    migrations : tuple of callable
+        Each makes of a file of one version one of the next; the last makes one of this version. All that a file needs
+        run in one transaction. Foreign keys and definitions are checked after the last, not meanwhile.
     """
 
     version: int
     script: str
     fill: Callable[[sqlite3.Connection], None]
+    migrations: tuple[Callable[[sqlite3.Connection], None], ...] = ()
+
+    @property
+    def oldest(self) -> int:
+        """The oldest version that can still be opened."""
+        return self.version - len(self.migrations)
 
 
 class Database:
@@ -55,7 +64,7 @@ class Database:
 
     A write is on disk when it returns (``synchronous=FULL``). Readers see the last commit and wait for no writer.
     Deleted content is overwritten with zeros (``secure_delete``). A new file appears whole or not at all, with mode
-    0600. The file is checked in full when it is opened.
+    0600. The file is checked in full when it is opened; one of an older version is brought to the present one then.
 
     Parameters
     ----------
@@ -71,7 +80,7 @@ class Database:
     StoreDamagedError
         The file is not a database, fails SQLite's integrity check, or lost its main file.
     StoreUnavailableError
-        It cannot be read or written, is another application's, or a newer version wrote it.
+        It cannot be read or written, is another application's, or a version wrote it that is newer, or too old.
     """
 
     def __init__(self, path: Path, schema: Schema) -> None:
@@ -212,17 +221,21 @@ class Database:
             raise StoreDamagedError(f"database {self.path}: the file is empty; {_RESTORE}, or remove it to start anew")
         connection = self._connect(self.path)
         try:
-            self._check_origin(connection, schema)
+            version = self._check_origin(connection, schema)
             if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
                 raise StoreUnavailableError(f"database {self.path}: its file system has no write-ahead log; move it")
-            self._check_integrity(connection, schema)
+            if version < schema.version:
+                self._migrate(connection, schema, version)
+            else:
+                self._check_integrity(connection, schema)
             self._truncate_log(connection)  # a crash may have left bytes of what was erased
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _check_origin(self, connection: sqlite3.Connection, schema: Schema) -> None:
+    def _check_origin(self, connection: sqlite3.Connection, schema: Schema) -> int:
+        # Returns the file's version.
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != _APPLICATION_ID:
@@ -234,6 +247,32 @@ class Database:
                 f"database {self.path}: expected schema version {schema.version} or older, got {version};"
                 " a newer biometrik wrote it, install that"
             )
+        if version < schema.oldest:
+            raise StoreUnavailableError(
+                f"database {self.path}: expected schema version {schema.oldest} or newer, got {version};"
+                " open it once with a biometrik between that and this"
+            )
+        return int(version)
+
+    def _migrate(self, connection: sqlite3.Connection, schema: Schema, version: int) -> None:
+        connection.execute("PRAGMA foreign_keys=OFF").fetchall()  # no effect within a transaction
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for migrate in schema.migrations[version - schema.oldest :]:
+                try:
+                    migrate(connection)
+                except (StoreDamagedError, LookupError, TypeError, ValueError) as error:
+                    raise StoreDamagedError(
+                        f"database {self.path}: not what schema version {version} wrote; {_RESTORE}"
+                    ) from error
+            self._check_integrity(connection, schema)
+            connection.execute(f"PRAGMA user_version={schema.version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("PRAGMA foreign_keys=ON").fetchall()
 
     def _check_integrity(self, connection: sqlite3.Connection, schema: Schema) -> None:
         # The full check, not the quick one: only it finds an index entry that no longer fits its row, for which a

@@ -4,14 +4,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biometrik.errors import BiometrikError, IncompatibleTemplateError, InvalidInputError
+from biometrik.errors import (
+    BiometrikError,
+    EncounterNotFoundError,
+    IncompatibleTemplateError,
+    InvalidInputError,
+)
 from biometrik.gallery.index import Index
-from biometrik.gallery.records import Event, NewEncounter
+from biometrik.gallery.records import NO_DETAILS, Event, NewEncounter, Stored
 from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.searching import Searchable, SearchResult
 from biometrik.gallery.store import Store
@@ -53,6 +57,10 @@ class Gallery:
     templates of the model contract in force; an encounter in no gallery is only compared 1:1. A write does everything
     that can fail first, then commits, then changes the index; it returns when both are done. A search sees each write
     whole or not at all, and waits for no disk.
+
+    Every write may carry a transaction id, under which a repeat of the same request returns the first answer, as it
+    was, and changes nothing; with another request it raises TransactionConflictError. Its details are the caller's
+    references for the event log.
 
     Parameters
     ----------
@@ -108,7 +116,7 @@ class Gallery:
         galleries: Sequence[str],
         transaction_id: str = "",
         request_digest: str = "",
-        details: Mapping[str, str] = MappingProxyType({}),
+        details: Mapping[str, str] = NO_DETAILS,
     ) -> Encounter:
         """Add an encounter to a subject, creating the subject if it is new; durable and findable on return.
 
@@ -121,9 +129,9 @@ class Gallery:
         galleries : sequence of str
             Galleries that it joins; empty for comparisons 1:1 only.
         transaction_id, request_digest : str
-            A repeat of both returns the first encounter, as it was, and stores nothing.
+            A repeat of both returns the first encounter.
         details : mapping of str to str
-            The caller's references, for the event log.
+            As for every write.
 
         Raises
         ------
@@ -147,15 +155,17 @@ class Gallery:
             self._searchable.take_in(change, vector)
         return change.encounter
 
-    def erase(self, subject_id: str, *, transaction_id: str = "") -> ErasureCertificate:
+    def erase(
+        self, subject_id: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> ErasureCertificate:
         """Remove a subject and all that was stored of it, from the store's files and from the index.
 
         Parameters
         ----------
         subject_id : str
             Who.
-        transaction_id : str
-            A repeat returns the first certificate; "" for none.
+        transaction_id, details
+            As for every write.
 
         Raises
         ------
@@ -167,43 +177,94 @@ class Gallery:
             The store cannot be written, or its files still hold bytes of what was erased; the message says which.
         """
         with self._write():
-            certificate = self._store.erase(subject_id, transaction_id=transaction_id)
+            certificate = self._store.erase(subject_id, transaction_id=transaction_id, details=details)
             if certificate.event > self._searchable.version:  # else a repeat; the id may be in use again
                 self._foreign.pop(subject_id, None)
             self._searchable.forget_subject(subject_id, certificate.event)
         return certificate
 
-    def set_encounter_status(self, encounter_id: str, status: EncounterStatus) -> Encounter:
-        """Make an encounter take part in comparisons or not; raises EncounterNotFoundError."""
+    def set_encounter_status(
+        self,
+        encounter_id: str,
+        status: EncounterStatus,
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> Encounter:
+        """Make an encounter take part in comparisons or not.
+
+        Raises
+        ------
+        EncounterNotFoundError
+            There is no such encounter.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
         with self._write():
-            active = status is EncounterStatus.ACTIVE
-            vector = self._vector(self._store.stored(encounter_id).templates) if active else None
-            change = self._store.set_status(encounter_id, status)
+            vector = self._stored_vector(encounter_id) if status is EncounterStatus.ACTIVE else None
+            change = self._store.set_status(encounter_id, status, transaction_id=transaction_id, details=details)
             self._searchable.take_in(change, vector)
         return change.encounter
 
-    def set_encounter_galleries(self, encounter_id: str, galleries: Sequence[str]) -> Encounter:
+    def set_encounter_galleries(
+        self,
+        encounter_id: str,
+        galleries: Sequence[str],
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> Encounter:
         """Let an encounter be in these galleries and no others.
 
         Raises
         ------
         EncounterNotFoundError, GalleryNotFoundError
             One of them is unknown.
+        TransactionConflictError
+            The transaction id was used with another request.
         """
         with self._write():
-            vector = self._vector(self._store.stored(encounter_id).templates) if galleries else None
-            change = self._store.set_galleries(encounter_id, galleries)
+            vector = self._stored_vector(encounter_id) if galleries else None
+            change = self._store.set_galleries(encounter_id, galleries, transaction_id=transaction_id, details=details)
             self._searchable.take_in(change, vector)
         return change.encounter
 
-    def create_gallery(self, name: str, kind: GalleryKind = GalleryKind.POPULATION) -> GalleryInfo:
-        """Create a gallery; raises GalleryExistsError."""
-        with self._write():
-            event = self._store.create_gallery(name, kind)
-            self._searchable.add_gallery(name, event)
-        return self._store.gallery(name)
+    def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind = GalleryKind.POPULATION,
+        *,
+        legal_basis: str = "",
+        retention_days: int = 0,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> GalleryInfo:
+        """Create a gallery; see :meth:`biometrik.gallery.store.Store.create_gallery`.
 
-    def delete_gallery(self, name: str) -> None:
+        Raises
+        ------
+        InvalidInputError
+            An argument is out of its bounds.
+        LegalBasisMissingError
+            It is a watchlist, and no law is named.
+        GalleryExistsError
+            There is one of this name.
+        TransactionConflictError
+            The transaction id was used with another request.
+        """
+        with self._write():
+            created = self._store.create_gallery(
+                name,
+                kind,
+                legal_basis=legal_basis,
+                retention_days=retention_days,
+                transaction_id=transaction_id,
+                details=details,
+            )
+            self._searchable.add_gallery(name, created.event)
+        return created.gallery
+
+    def delete_gallery(self, name: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS) -> None:
         """Delete a gallery; its encounters leave it and stay.
 
         Raises
@@ -212,10 +273,12 @@ class Gallery:
             No gallery has this name.
         InvalidInputError
             It is the default gallery.
+        TransactionConflictError
+            The transaction id was used with another request.
         """
         with self._write():
-            event = self._store.delete_gallery(name)
-            self._searchable.remove_gallery(name, event)
+            deleted = self._store.delete_gallery(name, transaction_id=transaction_id, details=details)
+            self._searchable.remove_gallery(name, deleted.event)
 
     # --- reads -----------------------------------------------------------------------------------------------
 
@@ -274,10 +337,19 @@ class Gallery:
         StoreDamagedError
             An encounter's templates are damaged; the message names it.
         """
-        return [
-            Reference(stored.encounter.encounter_id, stored.encounter.galleries, stored.templates)
-            for stored in self._store.references(subject_id, galleries)
-        ]
+        return [_reference(stored) for stored in self._store.references(subject_id, galleries)]
+
+    def references_of_encounter(self, encounter_id: str) -> list[Reference]:
+        """Return one encounter with its templates, nothing where it is inactive.
+
+        Raises
+        ------
+        EncounterNotFoundError
+            There is no such encounter.
+        StoreDamagedError
+            Its templates are damaged.
+        """
+        return [_reference(stored) for stored in self._store.references_of_encounter(encounter_id)]
 
     def subject(self, subject_id: str) -> Subject:
         """Return a subject with its encounters; raises SubjectNotFoundError."""
@@ -348,6 +420,14 @@ class Gallery:
                     rows.append((stored.number, stored.encounter, vector))
             yield rows
 
+    def _stored_vector(self, encounter_id: str) -> NDArray[np.float32] | None:
+        # None also where there is no such encounter: the store says so, or knows the answer to a repeat.
+        try:
+            stored = self._store.stored(encounter_id)
+        except EncounterNotFoundError:
+            return None
+        return self._vector(stored.templates)
+
     def _vector(self, templates: Sequence[Template]) -> NDArray[np.float32] | None:
         # None where there is no face of this contract; otherwise what the index will not refuse.
         own = [t for t in templates if t.modality is Modality.FACE and t.model_contract_id == self._contract]
@@ -362,3 +442,7 @@ class Gallery:
 
     def _foreign_among(self, templates: Sequence[Template]) -> int:
         return sum(t.modality is Modality.FACE and t.model_contract_id != self._contract for t in templates)
+
+
+def _reference(stored: Stored) -> Reference:
+    return Reference(stored.encounter.encounter_id, stored.encounter.galleries, stored.templates)

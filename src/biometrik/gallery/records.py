@@ -8,8 +8,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from biometrik.errors import GalleryNotFoundError, InvalidInputError
-from biometrik.types import Encounter, ErasureCertificate, Template, sha256_hex
+from biometrik.errors import GalleryNotFoundError, InvalidInputError, LegalBasisMissingError
+from biometrik.types import Encounter, ErasureCertificate, GalleryInfo, GalleryKind, Template, sha256_hex
 
 #: The gallery that every store holds from its creation on. It cannot be deleted.
 DEFAULT_GALLERY: Final = "default"
@@ -20,8 +20,25 @@ MAX_PAGE: Final = 1000
 _MAX_TEMPLATES: Final = 256
 _MAX_DETAILS: Final = 32
 _MAX_DETAIL_CHARACTERS: Final = 2048
-#: What the store itself writes into the details of an enrolment.
-_OWN_DETAILS: Final = frozenset({"galleries", "templates"})
+_MAX_LEGAL_BASIS_CHARACTERS: Final = 1024
+#: A hundred years.
+_MAX_RETENTION_DAYS: Final = 36_525
+#: What the store itself writes into the details of events.
+_OWN_DETAILS: Final = frozenset(
+    {
+        "digest",
+        "encounters",
+        "galleries",
+        "gallery",
+        "kind",
+        "legal_basis",
+        "retention_days",
+        "status",
+        "templates",
+    }
+)
+#: For a write whose event says nothing of who asked.
+NO_DETAILS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class EventKind(Enum):
@@ -62,6 +79,37 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Transaction:
+    """Who asked for a write and why, and what tells its repeat from another write.
+
+    Parameters
+    ----------
+    id : str
+        Key under which a repeat returns the first answer, 1..128 printable characters; "" for none.
+    digest : str
+        Of the request, without who asked and why: a repeat may come from another station.
+    details : mapping of str to str
+        Goes into the event: at most 32 entries, names of 1..64 printable characters other than those that the store
+        writes itself, values of at most 2048 characters. Never biometric data.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is out of its bounds.
+    """
+
+    id: str
+    digest: str
+    details: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if self.id:
+            check_id("transaction_id", self.id)
+        _check_details(self.details)
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True)
 class NewEncounter:
     """An encounter to be stored.
 
@@ -74,12 +122,11 @@ class NewEncounter:
     galleries : tuple of str
         Galleries that it joins; empty for comparisons 1:1 only. Sorted, without repetition, once constructed.
     transaction_id : str
-        Key under which a repeat returns the first answer; "" for none.
+        As a :class:`Transaction` has it; "" for none.
     request_digest : str
         Tells a repeat from another request under the same transaction id.
     details : mapping of str to str
-        Goes into the event: at most 32 entries, names of 1..64 printable characters other than ``galleries`` and
-        ``templates``, values of at most 2048 characters. Never biometric data.
+        As a :class:`Transaction` has them.
 
     Raises
     ------
@@ -96,26 +143,18 @@ class NewEncounter:
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
-        if self.transaction_id:
-            check_id("transaction_id", self.transaction_id)
         if self.request_digest:
             check_id("request_digest", self.request_digest)
         if not 1 <= len(self.templates) <= _MAX_TEMPLATES:
             raise InvalidInputError(f"templates: expected 1..{_MAX_TEMPLATES}, got {len(self.templates)}")
-        _check_details(self.details)
         object.__setattr__(self, "galleries", checked_galleries(self.galleries))
-        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+        object.__setattr__(self, "details", self.transaction.details)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 that the transaction is remembered by; another subject or gallery is another request."""
-        parts = (self.subject_id, self.request_digest, *self.galleries)
-        return sha256_hex(b"ENROLL", *(part.encode() for part in parts))
-
-    @property
-    def event_details(self) -> dict[str, str]:
-        """What the event says of it."""
-        return {**self.details, "galleries": listed(self.galleries), "templates": str(len(self.templates))}
+    def transaction(self) -> Transaction:
+        """What it is remembered by; another subject or gallery is another request."""
+        digest = request_digest("ENROLL", self.subject_id, self.request_digest, *self.galleries)
+        return Transaction(self.transaction_id, digest, self.details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +175,26 @@ class Change:
     event: int
     number: int
     encounter: Encounter
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryChange:
+    """What the creation or deletion of a gallery did.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the event that recorded it.
+    gallery : GalleryInfo
+        As it was made, or as it last was.
+    """
+
+    event: int
+    gallery: GalleryInfo
+
+
+#: What a write answers; kept with its transaction, so that a repeat gets it again.
+Answer = Change | ErasureCertificate | GalleryChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +238,51 @@ def check_id(what: str, value: str) -> None:
         raise InvalidInputError(f"{what}: expected printable characters only")
 
 
+def check_terms(kind: GalleryKind, legal_basis: str, retention_days: int) -> None:
+    """Refuse a gallery that must not be.
+
+    Raises
+    ------
+    LegalBasisMissingError
+        It is a watchlist, and no law is named.
+    InvalidInputError
+        The legal basis is over 1024 characters or not printable, or the days are not 0..36525.
+
+    Examples
+    --------
+    >>> check_terms(GalleryKind.POPULATION, "", 0)
+    >>> check_terms(GalleryKind.WATCHLIST, " ", 0)
+    Traceback (most recent call last):
+    biometrik.errors.LegalBasisMissingError: legal_basis: expected the law that allows the watchlist, got none
+    """
+    if len(legal_basis) > _MAX_LEGAL_BASIS_CHARACTERS or not legal_basis.isprintable():
+        raise InvalidInputError(
+            f"legal_basis: expected at most {_MAX_LEGAL_BASIS_CHARACTERS} printable characters, got {len(legal_basis)}"
+        )
+    if not 0 <= retention_days <= _MAX_RETENTION_DAYS:
+        raise InvalidInputError(f"retention_days: expected 0..{_MAX_RETENTION_DAYS}, got {retention_days}")
+    if kind is GalleryKind.WATCHLIST and not legal_basis.strip():
+        raise LegalBasisMissingError("legal_basis: expected the law that allows the watchlist, got none")
+
+
+def request_digest(kind: str, *parts: str) -> str:
+    """Return the SHA-256 that a request is told by: its kind, and what it asks for."""
+    return sha256_hex(kind.encode(), *(part.encode() for part in parts))
+
+
 def listed(galleries: Sequence[str]) -> str:
     """Return gallery names as one string for an event's details: a JSON array."""
     return json.dumps(list(galleries))
+
+
+def gallery_details(gallery: GalleryInfo) -> dict[str, str]:
+    """Return what the event of its creation says of a gallery."""
+    terms = {
+        "legal_basis": gallery.legal_basis,
+        "retention_days": str(gallery.retention_days) if gallery.retention_days else "",
+    }
+    given = {name: value for name, value in terms.items() if value}
+    return {"gallery": gallery.name, "kind": gallery.kind.value, **given}
 
 
 def check_limit(limit: int) -> None:

@@ -126,12 +126,16 @@ class Searchable:
     def add_gallery(self, name: str, event: int) -> None:
         """Take in that a gallery was created."""
         with self._lock:
+            if event <= self._version:
+                return
             self._names = tuple(sorted((*self._names, name)))
             self._version = event
 
     def remove_gallery(self, name: str, event: int) -> None:
         """Take in that a gallery was deleted; who is in no other can be found no more."""
         with self._lock:
+            if event <= self._version:
+                return
             for number in self._members.of_gallery(name):
                 member = self._members[number]
                 left = tuple(other for other in member.galleries if other != name)

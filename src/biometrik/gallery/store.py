@@ -2,7 +2,7 @@
 
 import abc
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from typing import Final, Self, final
@@ -12,14 +12,19 @@ from biometrik.gallery.protection import NoProtection, Protection
 from biometrik.gallery.records import (
     DEFAULT_GALLERY,
     MAX_PAGE,
+    NO_DETAILS,
     Change,
+    GalleryChange,
     NewEncounter,
     Sealed,
     Stored,
+    Transaction,
     check_id,
     check_limit,
+    check_terms,
     checked_galleries,
     chosen_galleries,
+    request_digest,
 )
 from biometrik.gallery.records import Event as Event
 from biometrik.registry import Registry
@@ -31,7 +36,6 @@ from biometrik.types import (
     GalleryKind,
     Subject,
     Template,
-    sha256_hex,
 )
 
 
@@ -41,8 +45,16 @@ class Store(abc.ABC):
     Thread-safe: each method is atomic, writes come one after another, reads see whole writes only. A write that
     returns is durable, and its event is in the log. A store belongs to the process that opened it.
 
+    Every write takes a transaction id, under which a repeat of the same request returns the first answer, as it was,
+    and changes nothing; and details, the caller's references for the event. Both are bounded as
+    :class:`~biometrik.gallery.records.Transaction` says. A write that fails is not remembered.
+
     Raises
     ------
+    TransactionConflictError
+        Any write: its transaction id was used with another request.
+    InvalidInputError
+        Any method: an argument is out of its bounds.
     StoreUnavailableError
         Any method: the disk is full, read-only or gone; a write was rolled back and the store is usable afterwards.
     StoreDamagedError
@@ -83,8 +95,6 @@ class Store(abc.ABC):
         ------
         GalleryNotFoundError
             A gallery is unknown.
-        TransactionConflictError
-            The transaction id was used with another request.
         """
         encounter_id = uuid.uuid4().hex
         sealed = tuple(
@@ -94,30 +104,38 @@ class Store(abc.ABC):
         return self._enroll(new, encounter_id, sealed, datetime.now(UTC))
 
     @final
-    def erase(self, subject_id: str, *, transaction_id: str = "") -> ErasureCertificate:
-        """Remove a subject and everything stored of it; a repeated transaction returns the first certificate.
-
-        Raises
-        ------
-        SubjectNotFoundError
-            Nobody is enrolled under this id.
-        TransactionConflictError
-            The transaction id was used with another request.
-        """
+    def erase(
+        self, subject_id: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> ErasureCertificate:
+        """Remove a subject and everything stored of it; raises SubjectNotFoundError."""
         check_id("subject_id", subject_id)
-        if transaction_id:
-            check_id("transaction_id", transaction_id)
-        digest = sha256_hex(b"ERASE", subject_id.encode())
-        return self._erase(subject_id, transaction_id, digest, datetime.now(UTC))
+        transaction = Transaction(transaction_id, request_digest("ERASE", subject_id), details)
+        return self._erase(subject_id, transaction, datetime.now(UTC))
 
     @final
-    def set_status(self, encounter_id: str, status: EncounterStatus) -> Change:
+    def set_status(
+        self,
+        encounter_id: str,
+        status: EncounterStatus,
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> Change:
         """Make an encounter take part in comparisons or not; raises EncounterNotFoundError."""
         check_id("encounter_id", encounter_id)
-        return self._set_status(encounter_id, status, datetime.now(UTC))
+        digest = request_digest("SET_STATUS", encounter_id, status.value)
+        transaction = Transaction(transaction_id, digest, details)
+        return self._set_status(encounter_id, status, transaction, datetime.now(UTC))
 
     @final
-    def set_galleries(self, encounter_id: str, galleries: Sequence[str]) -> Change:
+    def set_galleries(
+        self,
+        encounter_id: str,
+        galleries: Sequence[str],
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> Change:
         """Let an encounter leave and join galleries, so that it is in these; none is allowed.
 
         Raises
@@ -126,17 +144,55 @@ class Store(abc.ABC):
             One of them is unknown.
         """
         check_id("encounter_id", encounter_id)
-        return self._set_galleries(encounter_id, checked_galleries(galleries), datetime.now(UTC))
+        names = checked_galleries(galleries)
+        transaction = Transaction(transaction_id, request_digest("SET_GALLERIES", encounter_id, *names), details)
+        return self._set_galleries(encounter_id, names, transaction, datetime.now(UTC))
 
     @final
-    def create_gallery(self, name: str, kind: GalleryKind) -> int:
-        """Create a gallery; returns the event's sequence number, raises GalleryExistsError."""
+    def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind,
+        *,
+        legal_basis: str = "",
+        retention_days: int = 0,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+    ) -> GalleryChange:
+        """Create a gallery.
+
+        Parameters
+        ----------
+        name : str
+            1..128 printable characters.
+        kind : GalleryKind
+            What it is for.
+        legal_basis : str
+            The law that allows it, at most 1024 printable characters; required for a watchlist.
+        retention_days : int
+            For how many days encounters may be kept, 0..36525; 0 where nothing is said. Recorded and reported:
+            nothing is erased by it.
+        transaction_id, details
+            As for every write.
+
+        Raises
+        ------
+        LegalBasisMissingError
+            It is a watchlist, and no law is named.
+        GalleryExistsError
+            There is one of this name.
+        """
         check_id("gallery", name)
-        return self._create_gallery(name, kind, datetime.now(UTC))
+        check_terms(kind, legal_basis, retention_days)
+        digest = request_digest("CREATE_GALLERY", name, kind.value, legal_basis, str(retention_days))
+        gallery = GalleryInfo(name, kind, datetime.now(UTC), 0, 0, legal_basis, retention_days)
+        return self._create_gallery(gallery, Transaction(transaction_id, digest, details))
 
     @final
-    def delete_gallery(self, name: str) -> int:
-        """Delete a gallery; its encounters leave it and stay. Returns the event's sequence number.
+    def delete_gallery(
+        self, name: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> GalleryChange:
+        """Delete a gallery; its encounters leave it and stay.
 
         Raises
         ------
@@ -148,7 +204,8 @@ class Store(abc.ABC):
         check_id("gallery", name)
         if name == DEFAULT_GALLERY:
             raise InvalidInputError(f"gallery: {DEFAULT_GALLERY!r} is the default gallery and stays")
-        return self._delete_gallery(name, datetime.now(UTC))
+        transaction = Transaction(transaction_id, request_digest("DELETE_GALLERY", name), details)
+        return self._delete_gallery(name, transaction, datetime.now(UTC))
 
     # --- reads -----------------------------------------------------------------------------------------------
 
@@ -213,12 +270,14 @@ class Store(abc.ABC):
         """
         check_id("subject_id", subject_id)
         wanted = None if galleries is None else set(chosen_galleries(galleries, self._gallery_names()))
-        return [
-            self._opened(sealed)
-            for sealed in self._sealed_of(subject_id)
-            if sealed.encounter.status is EncounterStatus.ACTIVE
-            and (wanted is None or not wanted.isdisjoint(sealed.encounter.galleries))
-        ]
+        found = self._sealed_of(subject_id)
+        return self._active([s for s in found if wanted is None or not wanted.isdisjoint(s.encounter.galleries)])
+
+    @final
+    def references_of_encounter(self, encounter_id: str) -> list[Stored]:
+        """Return an encounter with its templates, nothing where it is inactive; raises EncounterNotFoundError."""
+        check_id("encounter_id", encounter_id)
+        return self._active([self._sealed(encounter_id)])
 
     @final
     def scan(self, *, after: int = 0, limit: int = MAX_PAGE) -> list[Stored]:
@@ -271,28 +330,34 @@ class Store(abc.ABC):
         """Return the sequence number of the newest event."""
 
     # --- what a store writes -----------------------------------------------------------------------------------
+    # Each of these first looks up its transaction: a repeat gets the first answer, before anything else is checked.
+    # Otherwise the answer is kept in the same commit as the change.
 
     @abc.abstractmethod
     def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
-        """Store one encounter, or return the answer remembered under its transaction id."""
+        """Store one encounter."""
 
     @abc.abstractmethod
-    def _erase(self, subject_id: str, transaction_id: str, digest: str, at: datetime) -> ErasureCertificate:
+    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
         """Remove all rows of a subject, so that no file of the store holds a template's bytes any more."""
 
     @abc.abstractmethod
-    def _set_status(self, encounter_id: str, status: EncounterStatus, at: datetime) -> Change:
+    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
         """Change the status, or return event 0 where it is so already."""
 
     @abc.abstractmethod
-    def _set_galleries(self, encounter_id: str, galleries: tuple[str, ...], at: datetime) -> Change:
+    def _set_galleries(
+        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+    ) -> Change:
         """Change the memberships, or return event 0 where they are so already. ``galleries`` is sorted."""
 
     @abc.abstractmethod
-    def _create_gallery(self, name: str, kind: GalleryKind, at: datetime) -> int: ...
+    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange: ...
 
     @abc.abstractmethod
-    def _delete_gallery(self, name: str, at: datetime) -> int: ...
+    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange: ...
+
+    # --- what a store reads ------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def _subject(self, subject_id: str) -> Subject: ...
@@ -317,6 +382,9 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def _events(self, after: int, limit: int) -> list[Event]: ...
+
+    def _active(self, found: Sequence[Sealed]) -> list[Stored]:
+        return [self._opened(sealed) for sealed in found if sealed.encounter.status is EncounterStatus.ACTIVE]
 
     def _opened(self, sealed: Sealed) -> Stored:
         encounter = sealed.encounter

@@ -1,11 +1,11 @@
-"""The tables of the SQLite store: their definition, rows with checksums, and the values made of them."""
+"""The tables of the SQLite store: rows with checksums, and the values made of them. What they are: schema.py."""
 
 import json
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from biometrik.errors import (
     GalleryExistsError,
@@ -13,44 +13,16 @@ from biometrik.errors import (
     SubjectNotFoundError,
     TransactionConflictError,
 )
-from biometrik.gallery.database import Schema
-from biometrik.gallery.records import DEFAULT_GALLERY, Event, EventKind, Sealed, check_existing
-from biometrik.types import Encounter, EncounterStatus, GalleryKind, Subject
-
-# Every table but `templates` (whose blobs carry their own) ends in a checksum over the other columns: SQLite's
-# checks find damage to its structure, not to a value. Numbers are never given twice (AUTOINCREMENT), because index
-# and log outlive a row. `templates` is a table with rowids: blobs in one without are 3–4 times slower.
-_SCRIPT: Final = """\
-CREATE TABLE galleries (
-    gallery INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created_at TEXT NOT NULL,
-    crc INTEGER NOT NULL);
-CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE encounters (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, encounter_id TEXT NOT NULL UNIQUE,
-    subject_id TEXT NOT NULL REFERENCES subjects, status TEXT NOT NULL, created_at TEXT NOT NULL,
-    templates INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE INDEX encounters_of_subject ON encounters (subject_id);
-CREATE TABLE encounter_galleries (
-    encounter INTEGER NOT NULL REFERENCES encounters, gallery INTEGER NOT NULL REFERENCES galleries,
-    crc INTEGER NOT NULL, PRIMARY KEY (encounter, gallery));
-CREATE INDEX encounters_of_gallery ON encounter_galleries (gallery);
-CREATE TABLE templates (
-    encounter INTEGER NOT NULL REFERENCES encounters, ordinal INTEGER NOT NULL, sealed BLOB NOT NULL,
-    PRIMARY KEY (encounter, ordinal));
-CREATE TABLE transactions (
-    transaction_id TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, subject_id TEXT NOT NULL,
-    encounter_id TEXT NOT NULL, details TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
-    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
-CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
-    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
-CREATE TRIGGER events_have_no_gaps BEFORE INSERT ON events
-    WHEN NEW.sequence <> (SELECT coalesce(max(sequence), 0) + 1 FROM events)
-    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
-"""
-
+from biometrik.gallery.records import (
+    NO_DETAILS,
+    Event,
+    EventKind,
+    Sealed,
+    Transaction,
+    check_existing,
+    gallery_details,
+)
+from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind, Subject
 
 # --- rows and their checksums ------------------------------------------------------------------------------------
 
@@ -100,16 +72,36 @@ def _damaged(table: str) -> StoreDamagedError:
 # --- galleries, subjects, encounters -----------------------------------------------------------------------------
 
 
-def insert_gallery(connection: sqlite3.Connection, name: str, kind: GalleryKind, at: datetime) -> int:
+def insert_gallery(
+    connection: sqlite3.Connection, gallery: GalleryInfo, details: Mapping[str, str] = NO_DETAILS
+) -> int:
     """Create a gallery and record it; returns the event."""
+    name, kind, at = gallery.name, gallery.kind.value, gallery.created_at
     if rows(connection, "galleries", "name = ?", (name,)):
         raise GalleryExistsError(f"gallery: {name!r} exists already")
-    insert(connection, "galleries", (next_number(connection, "galleries"), name, kind.value, text(at)))
-    return record(connection, at, EventKind.GALLERY_CREATED, {"gallery": name, "kind": kind.value})
+    number = next_number(connection, "galleries")
+    insert(connection, "galleries", (number, name, kind, text(at), gallery.legal_basis, gallery.retention_days))
+    return record(connection, at, EventKind.GALLERY_CREATED, {**details, **gallery_details(gallery)})
 
 
-def gallery_row(connection: sqlite3.Connection, name: str) -> tuple[Any, ...]:
-    """Return number, name, kind, created_at of a gallery; raises GalleryNotFoundError."""
+def gallery_number(connection: sqlite3.Connection, name: str) -> int:
+    """Return a gallery's number; raises GalleryNotFoundError."""
+    return int(_gallery_row(connection, name)[0])
+
+
+def gallery(connection: sqlite3.Connection, name: str) -> tuple[int, GalleryInfo]:
+    """Return a gallery's number, and what it is with its counts; raises GalleryNotFoundError."""
+    number, _, kind, created_at, legal_basis, retention_days = _gallery_row(connection, name)
+    subjects, encounters = connection.execute(
+        "SELECT count(DISTINCT subject_id), count(*) FROM encounter_galleries"
+        " JOIN encounters ON number = encounter WHERE gallery = ?",
+        (number,),
+    ).fetchone()
+    kind = GalleryKind(kind)
+    return number, GalleryInfo(name, kind, time(created_at), subjects, encounters, legal_basis, retention_days)
+
+
+def _gallery_row(connection: sqlite3.Connection, name: str) -> tuple[Any, ...]:
     found = rows(connection, "galleries", "name = ?", (name,))
     check_existing((name,), [row[1] for row in found])
     return found[0]
@@ -240,7 +232,7 @@ def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Event
     ]
 
 
-def remembered(connection: sqlite3.Connection, transaction_id: str, digest: str) -> dict[str, Any] | None:
+def remembered(connection: sqlite3.Connection, transaction: Transaction) -> dict[str, Any] | None:
     """Return the answer that a transaction was given, None where it is new or has no id.
 
     Raises
@@ -248,25 +240,18 @@ def remembered(connection: sqlite3.Connection, transaction_id: str, digest: str)
     TransactionConflictError
         It was another request.
     """
-    if not transaction_id:
+    if not transaction.id:
         return None
-    found = rows(connection, "transactions", "transaction_id = ?", (transaction_id,))
+    found = rows(connection, "transactions", "transaction_id = ?", (transaction.id,))
     if not found:
         return None
     _, first, answer = found[0]
-    if first != digest:
+    if first != transaction.digest:
         raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
     return dict(json.loads(answer))
 
 
-def remember(connection: sqlite3.Connection, transaction_id: str, digest: str, answer: Mapping[str, object]) -> None:
-    """Keep a transaction's answer, unless it has no id."""
-    if transaction_id:
-        insert(connection, "transactions", (transaction_id, digest, json.dumps(dict(answer))))
-
-
-def _create_default_gallery(connection: sqlite3.Connection) -> None:
-    insert_gallery(connection, DEFAULT_GALLERY, GalleryKind.POPULATION, datetime.now(UTC))
-
-
-SCHEMA: Final = Schema(1, _SCRIPT, _create_default_gallery)
+def remember(connection: sqlite3.Connection, transaction: Transaction, answer: str) -> None:
+    """Keep a transaction's answer, JSON, unless it has no id."""
+    if transaction.id:
+        insert(connection, "transactions", (transaction.id, transaction.digest, answer))

@@ -338,6 +338,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No error rate was asked for, so nothing was decided."""
     REASON_EMPTY_GALLERY: _Reason.ValueType  # 21
     """There was nobody to compare with."""
+    REASON_FACE_UNCLEAR: _Reason.ValueType  # 22
+    """Too little of the face can be made out for recognition."""
+    REASON_NO_FINGERPRINT: _Reason.ValueType  # 23
+    """No print of a finger was found."""
+    REASON_SLAP_IMAGE: _Reason.ValueType  # 24
+    """The image shows several fingers."""
+    REASON_TOO_FEW_MINUTIAE: _Reason.ValueType  # 25
+    """Too little of the print can be read."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why an answer is what it is; a stable code for a cause that an operator can act on."""
@@ -386,6 +394,14 @@ REASON_NO_THRESHOLD: Reason.ValueType  # 20
 """No error rate was asked for, so nothing was decided."""
 REASON_EMPTY_GALLERY: Reason.ValueType  # 21
 """There was nobody to compare with."""
+REASON_FACE_UNCLEAR: Reason.ValueType  # 22
+"""Too little of the face can be made out for recognition."""
+REASON_NO_FINGERPRINT: Reason.ValueType  # 23
+"""No print of a finger was found."""
+REASON_SLAP_IMAGE: Reason.ValueType  # 24
+"""The image shows several fingers."""
+REASON_TOO_FEW_MINUTIAE: Reason.ValueType  # 25
+"""Too little of the print can be read."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _PadState:

@@ -54,8 +54,35 @@ def test_flip_averages_with_the_mirrored_crop(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(flipped.embed(crops), both / np.linalg.norm(both, axis=1, keepdims=True), atol=1e-6)
 
 
+def test_norms_are_lengths_of_the_network_s_output(rng: np.random.Generator) -> None:
+    crops = rng.integers(1, 256, (5, 112, 112, 3), dtype=np.uint8)
+    rows, norms = Corner(RUNTIME).embed_and_grade(crops)
+    raw = np.concatenate([crops[:, 0, 0], crops[:, 0, -1]], axis=1).astype(float)
+    np.testing.assert_allclose(norms, np.linalg.norm(raw, axis=1), rtol=1e-6)
+    assert norms.dtype == np.float32
+    np.testing.assert_array_equal(rows, Corner(RUNTIME).embed(crops))
+
+
+def test_with_flip_the_norm_is_that_of_the_mean(rng: np.random.Generator) -> None:
+    half = rng.integers(1, 256, (3, 112, 56, 3), dtype=np.uint8)
+    even = np.concatenate([half, half[:, :, ::-1]], axis=2)
+    plain, flipped = (Corner(RUNTIME, flip=flip).embed_and_grade(even)[1] for flip in (False, True))
+    np.testing.assert_allclose(flipped, plain, rtol=1e-6)
+    uneven = np.concatenate([half, half[:, :, ::-1] // 2], axis=2)
+    plain, flipped = (Corner(RUNTIME, flip=flip).embed_and_grade(uneven)[1] for flip in (False, True))
+    assert (flipped < plain).all()
+
+
+def test_an_output_of_zeros_is_a_row_of_zeros() -> None:
+    rows, norms = Corner(RUNTIME).embed_and_grade(np.zeros((1, 112, 112, 3), np.uint8))
+    assert not rows.any()
+    assert norms.tolist() == [0]
+
+
 def test_no_crops_are_no_rows() -> None:
-    assert Corner(RUNTIME).embed(np.empty((0, 112, 112, 3), np.uint8)).shape == (0, 6)
+    rows, norms = Corner(RUNTIME).embed_and_grade(np.empty((0, 112, 112, 3), np.uint8))
+    assert rows.shape == (0, 6)
+    assert norms.shape == (0,)
 
 
 @pytest.mark.parametrize("crops", [np.zeros((1, 100, 112, 3), np.uint8), np.zeros((1, 112, 112, 3), np.float32)])

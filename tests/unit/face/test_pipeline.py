@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from biometrik.config import DetectionParameters, FaceParameters, FacePolicy, ModelParameters, RuntimeParameters
 from biometrik.errors import InvalidInputError, PluginNotFoundError
@@ -105,6 +106,37 @@ def test_a_second_look_that_finds_nothing_changes_nothing(pipeline: FacePipeline
     (face,) = pipeline.detector.detect([astronaut.pixels])[0][:1]
     (same,) = pipeline.detector.refine([np.zeros_like(astronaut.pixels)], [face])
     assert same is face
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_overall_quality_is_what_the_embedder_saw(astronaut: FaceImage, flip: bool) -> None:
+    pipeline = FacePipeline(FaceParameters(flip=flip), RUNTIME)
+    images = [astronaut, *(FaceImage(_blurred(astronaut, px)) for px in (3.0, 6.0))]
+    results = [result for result in pipeline.process(images) if isinstance(result, ProcessedFace)]
+    _, norms = pipeline.embedder.embed_and_grade(np.stack([result.crop for result in results]))
+    low, high = pipeline.embedder.norm_range or (0, 0)
+    for result, norm in zip(results, norms, strict=True):
+        unified = result.quality.component("unified_quality")
+        assert unified.measured == pytest.approx(float(norm), rel=1e-4)
+        assert result.quality.overall == unified.value == pytest.approx(100 * (norm - low) / (high - low), abs=0.01)
+    values = [result.quality.overall for result in results]
+    assert values[0] > 60
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 3
+
+
+def _blurred(image: FaceImage, blur_px: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(image.pixels, (0, 0), blur_px), dtype=np.uint8)
+
+
+def test_an_embedder_of_unknown_norms_leaves_the_lowest_component(
+    astronaut: FaceImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = FacePipeline(FaceParameters(), RUNTIME)
+    monkeypatch.setattr(type(pipeline.embedder), "norm_range", None)
+    (result,) = pipeline.process([astronaut])
+    assert isinstance(result, ProcessedFace)
+    assert result.quality.algorithm.endswith("lowest component")
 
 
 def test_no_face_and_several_faces_are_rejections(pipeline: FacePipeline, group: FaceImage) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,6 +107,42 @@ def test_a_newer_file_is_refused(path: Path) -> None:
     Database(path, SCHEMA).close()
     with pytest.raises(StoreUnavailableError, match="expected schema version 2 or older, got 3; a newer biometrik"):
         Database(path, Schema(2, _SCRIPT, _fill))
+
+
+def _note(note: str) -> Callable[[sqlite3.Connection], None]:
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO notes VALUES (?)", (note,))
+
+    return write
+
+
+def test_an_older_file_takes_the_steps_that_it_lacks(path: Path) -> None:
+    Database(path, SCHEMA).close()
+    for _ in range(2):  # the second time, none
+        database = Database(path, Schema(5, _SCRIPT, _fill, (_note("to 3"), _note("to 4"), _note("to 5"))))
+        assert _notes(database) == ["first", "to 4", "to 5"]
+        with database.writing() as connection:
+            assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+            assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+        database.close()
+
+
+def test_a_file_too_old_is_refused(path: Path) -> None:
+    Database(path, SCHEMA).close()
+    with pytest.raises(StoreUnavailableError, match="expected schema version 4 or newer, got 3; open it once with"):
+        Database(path, Schema(5, _SCRIPT, _fill, (_note("to 5"),)))
+
+
+def test_a_step_that_leaves_rows_that_refer_to_nothing_is_undone(path: Path) -> None:
+    script = "CREATE TABLE people (id INTEGER PRIMARY KEY);\nCREATE TABLE visits (person INTEGER REFERENCES people);\n"
+    Database(path, Schema(1, script, lambda c: None)).close()
+
+    def orphan(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO visits VALUES (7)")
+
+    with pytest.raises(StoreDamagedError, match="refer to nothing"):
+        Database(path, Schema(2, script, lambda c: None, (orphan,)))
+    Database(path, Schema(1, script, lambda c: None)).close()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000])

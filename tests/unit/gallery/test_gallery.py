@@ -135,7 +135,7 @@ def test_one_subject_with_many_encounters_hides_nobody(gallery: Gallery) -> None
 
 def test_searches_are_restricted_to_galleries(gallery: Gallery) -> None:
     for name in ("watch", "desk", "empty"):
-        gallery.create_gallery(name, GalleryKind.WATCHLIST)
+        gallery.create_gallery(name, GalleryKind.WATCHLIST, legal_basis="Act 1")
     _enroll(gallery, "A-1", 1)
     _enroll(gallery, "A-1", 11, galleries=["watch"])
     both = _enroll(gallery, "A-2", 2, galleries=["watch", "desk"])
@@ -265,7 +265,7 @@ def test_status_decides_whether_an_encounter_is_found(gallery: Gallery) -> None:
 
 
 def test_galleries_can_be_left_joined_and_deleted(gallery: Gallery) -> None:
-    info = gallery.create_gallery("watch", GalleryKind.WATCHLIST)
+    info = gallery.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     assert (info.name, info.kind, info.encounters) == ("watch", GalleryKind.WATCHLIST, 0)
     encounter_id = _enroll(gallery, "A-1", 1)
     _enroll(gallery, "A-2", 2, galleries=["watch", "default"])
@@ -283,6 +283,57 @@ def test_galleries_can_be_left_joined_and_deleted(gallery: Gallery) -> None:
         gallery.search(_unit(1), 1, galleries=["watch"])
     with pytest.raises(GalleryExistsError):
         gallery.create_gallery("default")
+
+
+def test_repeats_give_first_answers_and_leave_the_index_alone(gallery: Gallery) -> None:
+    encounter_id = _enroll(gallery, "A-1", 1)
+    created = gallery.create_gallery("desk", retention_days=9, transaction_id="create")
+    writes: list[Callable[[], object]] = [
+        lambda: gallery.create_gallery("desk", retention_days=9, transaction_id="create"),
+        lambda: gallery.set_encounter_galleries(encounter_id, ["desk"], transaction_id="move"),
+        lambda: gallery.set_encounter_status(encounter_id, EncounterStatus.INACTIVE, transaction_id="rest"),
+        lambda: gallery.set_encounter_status(encounter_id, EncounterStatus.ACTIVE, transaction_id="wake"),
+        lambda: gallery.delete_gallery("desk", transaction_id="delete"),
+        lambda: gallery.erase("A-1", transaction_id="erase"),
+    ]
+    answers = [write() for write in writes]
+    assert answers[0] == created
+    again = _enroll(gallery, "A-1", 2)
+    gallery.create_gallery("desk")
+    version = gallery.events()[-1].sequence
+    for _ in range(2):  # also of an encounter that is gone, and with the galleries' names in use again
+        assert [write() for write in writes] == answers
+        result = gallery.search(_unit(2), 5)
+        assert [hit.encounter_id for hit in result.hits] == [again]
+        assert (result.coverage.gallery_version, result.coverage.galleries) == (version, ("default", "desk"))
+    assert gallery.events()[-1].sequence == version
+
+
+def test_a_transaction_id_is_good_for_one_request(gallery: Gallery) -> None:
+    encounter_id = _enroll(gallery, "A-1", 1)
+    gallery.set_encounter_status(encounter_id, EncounterStatus.INACTIVE, transaction_id="t")
+    calls: list[Callable[[], object]] = [
+        lambda: gallery.set_encounter_status(encounter_id, EncounterStatus.ACTIVE, transaction_id="t"),
+        lambda: gallery.set_encounter_galleries(encounter_id, ["default"], transaction_id="t"),
+        lambda: gallery.create_gallery("desk", transaction_id="t"),
+        lambda: gallery.delete_gallery("desk", transaction_id="t"),
+        lambda: gallery.erase("A-1", transaction_id="t"),
+    ]
+    for call in calls:
+        with pytest.raises(TransactionConflictError):
+            call()
+    assert _found(gallery, 1) == []
+
+
+def test_an_encounter_by_itself_is_a_reference_while_it_is_active(gallery: Gallery) -> None:
+    encounter_id = _enroll(gallery, "A-1", 1, 2)
+    _enroll(gallery, "A-1", 3)
+    (reference,) = gallery.references_of_encounter(encounter_id)
+    assert reference == gallery.references("A-1")[0]
+    gallery.set_encounter_status(encounter_id, EncounterStatus.INACTIVE)
+    assert gallery.references_of_encounter(encounter_id) == []
+    with pytest.raises(EncounterNotFoundError):
+        gallery.references_of_encounter("nobody")
 
 
 def test_a_template_of_another_contract_is_refused(gallery: Gallery) -> None:

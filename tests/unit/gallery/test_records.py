@@ -56,16 +56,16 @@ def test_templates_are_not_shown() -> None:
     assert "1234" not in repr(NewEncounter("A-1", TEMPLATES))
 
 
-def test_a_digest_tells_requests_apart() -> None:
-    base = NewEncounter("A-1", TEMPLATES, ("a",), "t", "d")
-    assert base.digest == NewEncounter("A-1", TEMPLATES, ("a",), "u", "d", {"n": "1"}).digest
+def test_a_digest_tells_requests_apart_and_not_who_asks() -> None:
+    base = NewEncounter("A-1", TEMPLATES, ("a",), "t", "d").transaction.digest
+    assert base == NewEncounter("A-1", TEMPLATES, ("a",), "u", "d", {"n": "1"}).transaction.digest
     others = [
         NewEncounter("A-2", TEMPLATES, ("a",), "t", "d"),
         NewEncounter("A-1", TEMPLATES, ("b",), "t", "d"),
         NewEncounter("A-1", TEMPLATES, ("a", "b"), "t", "d"),
         NewEncounter("A-1", TEMPLATES, ("a",), "t", "e"),
     ]
-    assert len({base.digest, *(other.digest for other in others)}) == 5
+    assert len({base, *(other.transaction.digest for other in others)}) == 5
 
 
 def test_a_certificates_digest_covers_its_fields() -> None:

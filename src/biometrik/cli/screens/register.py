@@ -42,11 +42,14 @@ def subject(console: Console, value: Subject) -> None:
 
 
 def galleries(console: Console, values: Sequence[GalleryInfo]) -> None:
-    """Show galleries with their counts."""
-    rows = Table("gallery", "kind", "since", "subjects", "encounters", box=None, pad_edge=False)
+    """Show galleries with their counts and terms."""
+    columns = ("gallery", "kind", "since", "subjects", "encounters", "kept for", "legal basis")
+    rows = Table(*columns, box=None, pad_edge=False)
     for value in values:
         counts = f"{value.subjects:,}", f"{value.encounters:,}"
-        rows.add_row(Text(value.name), value.kind.value, f"{value.created_at:%Y-%m-%d %H:%M}", *counts)
+        kept = f"{value.retention_days:,} days" if value.retention_days else ""
+        since = f"{value.created_at:%Y-%m-%d %H:%M}"
+        rows.add_row(Text(value.name), value.kind.value, since, *counts, kept, Text(value.legal_basis))
     console.print(rows)
 
 

@@ -22,7 +22,10 @@ _MAX_DIMENSION: Final = 4096
 
 
 class ArcFace(Embedder):
-    """See the module docstring; everything else is the base class."""
+    """See the module docstring; everything else is the base class.
+
+    No ``norm_range``: the deployer's weights are not known here, nor how long their outputs are.
+    """
 
     @property
     def dimension(self) -> int:

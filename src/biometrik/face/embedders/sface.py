@@ -5,7 +5,7 @@ IEEE TIP 30, 2021. The network normalises its input itself and takes RGB 0..255.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,14 @@ WEIGHTS_ID: Final = "sface-2021dec"
 
 
 class SFace(Embedder):
-    """See the module docstring; everything else is the base class."""
+    """See the module docstring; everything else is the base class.
+
+    ``norm_range``: 0 is the mean over 256 crops of white noise (uniform 0..255), which hold no face: 4.7. 100 is the
+    99th percentile over the 2,471 photographs of lfw-dev that have a mate: 14.7 (1st: 9.4, median: 12.4). With ``flip``
+    the norms are shorter by 0.1, a hundredth of the range. Measured with YuNet's landmarks, ADR 6.
+    """
+
+    norm_range: ClassVar[tuple[float, float] | None] = (4.7, 14.7)
 
     @property
     def dimension(self) -> int:

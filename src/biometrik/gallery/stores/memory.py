@@ -1,11 +1,11 @@
 """A store in dictionaries: for tests and demonstrations, and the model that other stores are compared with."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from os import PathLike
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from biometrik.errors import (
     EncounterNotFoundError,
@@ -17,13 +17,17 @@ from biometrik.errors import (
 from biometrik.gallery.protection import Protection
 from biometrik.gallery.records import (
     DEFAULT_GALLERY,
+    Answer,
     Change,
     Event,
     EventKind,
+    GalleryChange,
     NewEncounter,
     Sealed,
+    Transaction,
     certificate,
     check_existing,
+    gallery_details,
     listed,
 )
 from biometrik.gallery.store import Store
@@ -35,6 +39,8 @@ from biometrik.types import (
     GalleryKind,
     Subject,
 )
+
+A = TypeVar("A", bound=Answer)
 
 
 @dataclass(slots=True)
@@ -54,8 +60,8 @@ class MemoryStore(Store):
         self._encounters: dict[int, Sealed] = {}
         self._number_of: dict[str, int] = {}
         self._last_number = 0
-        self._kinds: dict[str, tuple[GalleryKind, datetime]] = {}
-        self._answers: dict[str, tuple[str, Change | ErasureCertificate]] = {}
+        self._galleries: dict[str, GalleryInfo] = {}  # their counts are taken when they are asked for
+        self._answers: dict[str, tuple[str, Any]] = {}
         self._log: list[Event] = []
 
     @classmethod
@@ -78,76 +84,86 @@ class MemoryStore(Store):
             return len(self._log)
 
     def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
-        with self._open():
-            answer = self._remembered(new.transaction_id, new.digest)
-            if isinstance(answer, Change):
-                return answer
-            check_existing(new.galleries, tuple(self._kinds))
+        def write() -> Change:
+            check_existing(new.galleries, tuple(self._galleries))
             self._last_number += 1
             number = self._last_number
             encounter = Encounter(encounter_id, new.subject_id, EncounterStatus.ACTIVE, new.galleries, at, len(sealed))
             self._people.setdefault(new.subject_id, _Subject(at)).numbers.append(number)
             self._encounters[number] = Sealed(number, encounter, sealed)
             self._number_of[encounter_id] = number
-            change = Change(self._record(at, EventKind.ENROLLED, new.event_details, encounter), number, encounter)
-            self._remember(new.transaction_id, new.digest, change)
-            return change
+            own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
+            return Change(self._record(at, EventKind.ENROLLED, new.details, own, encounter), number, encounter)
 
-    def _erase(self, subject_id: str, transaction_id: str, digest: str, at: datetime) -> ErasureCertificate:
-        with self._open():
-            answer = self._remembered(transaction_id, digest)
-            if isinstance(answer, ErasureCertificate):
-                return answer
+        return self._once(new.transaction, write)
+
+    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
+        def write() -> ErasureCertificate:
             gone = [self._encounters[number] for number in self._person(subject_id).numbers]
             templates = sum(len(sealed.templates) for sealed in gone)
             erased = certificate(subject_id, at, len(gone), templates, len(self._log) + 1)
             for sealed in gone:
                 del self._encounters[sealed.number], self._number_of[sealed.encounter.encounter_id]
             del self._people[subject_id]
-            details = {"encounters": str(len(gone)), "templates": str(templates), "digest": erased.digest}
+            own = {"encounters": str(len(gone)), "templates": str(templates), "digest": erased.digest}
+            details = {**transaction.details, **own}
             self._log.append(Event(erased.event, at, EventKind.ERASED, subject_id, "", details))
-            self._remember(transaction_id, digest, erased)
             return erased
 
-    def _set_status(self, encounter_id: str, status: EncounterStatus, at: datetime) -> Change:
-        with self._open():
+        return self._once(transaction, write)
+
+    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
+        def write() -> Change:
             old = self._sealed(encounter_id)
             if old.encounter.status is status:
                 return Change(0, old.number, old.encounter)
-            return self._changed(
-                old, replace(old.encounter, status=status), EventKind.STATUS_CHANGED, {"status": status.value}, at
-            )
+            encounter = replace(old.encounter, status=status)
+            self._encounters[old.number] = replace(old, encounter=encounter)
+            own = {"status": status.value}
+            event = self._record(at, EventKind.STATUS_CHANGED, transaction.details, own, encounter)
+            return Change(event, old.number, encounter)
 
-    def _set_galleries(self, encounter_id: str, galleries: tuple[str, ...], at: datetime) -> Change:
-        with self._open():
+        return self._once(transaction, write)
+
+    def _set_galleries(
+        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+    ) -> Change:
+        def write() -> Change:
             old = self._sealed(encounter_id)
-            check_existing(galleries, tuple(self._kinds))
+            check_existing(galleries, tuple(self._galleries))
             if old.encounter.galleries == galleries:
                 return Change(0, old.number, old.encounter)
-            return self._changed(
-                old,
-                replace(old.encounter, galleries=galleries),
-                EventKind.GALLERIES_CHANGED,
-                {"galleries": listed(galleries)},
-                at,
-            )
+            encounter = replace(old.encounter, galleries=galleries)
+            self._encounters[old.number] = replace(old, encounter=encounter)
+            own = {"galleries": listed(galleries)}
+            event = self._record(at, EventKind.GALLERIES_CHANGED, transaction.details, own, encounter)
+            return Change(event, old.number, encounter)
 
-    def _create_gallery(self, name: str, kind: GalleryKind, at: datetime) -> int:
-        with self._open():
-            if name in self._kinds:
-                raise GalleryExistsError(f"gallery: {name!r} exists already")
-            self._kinds[name] = kind, at
-            return self._record(at, EventKind.GALLERY_CREATED, {"gallery": name, "kind": kind.value})
+        return self._once(transaction, write)
 
-    def _delete_gallery(self, name: str, at: datetime) -> int:
-        with self._open():
-            check_existing((name,), tuple(self._kinds))
-            del self._kinds[name]
+    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange:
+        def write() -> GalleryChange:
+            if gallery.name in self._galleries:
+                raise GalleryExistsError(f"gallery: {gallery.name!r} exists already")
+            self._galleries[gallery.name] = gallery
+            own = gallery_details(gallery)
+            event = self._record(gallery.created_at, EventKind.GALLERY_CREATED, transaction.details, own)
+            return GalleryChange(event, gallery)
+
+        return self._once(transaction, write)
+
+    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange:
+        def write() -> GalleryChange:
+            last = self._gallery(name)
+            del self._galleries[name]
             for number, sealed in self._encounters.items():
                 left = tuple(other for other in sealed.encounter.galleries if other != name)
                 encounter = replace(sealed.encounter, galleries=left)
                 self._encounters[number] = replace(sealed, encounter=encounter)
-            return self._record(at, EventKind.GALLERY_DELETED, {"gallery": name})
+            event = self._record(at, EventKind.GALLERY_DELETED, transaction.details, {"gallery": name})
+            return GalleryChange(event, last)
+
+        return self._once(transaction, write)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._open():
@@ -158,7 +174,7 @@ class MemoryStore(Store):
     def _subjects(self, gallery: str | None, after: str, limit: int) -> list[Subject]:
         with self._open():
             if gallery is not None:
-                check_existing((gallery,), tuple(self._kinds))
+                check_existing((gallery,), tuple(self._galleries))
             everybody = [self._subject(subject_id) for subject_id in sorted(self._people) if subject_id > after]
             found = [s for s in everybody if gallery is None or any(gallery in e.galleries for e in s.encounters)]
             return found[:limit]
@@ -179,14 +195,14 @@ class MemoryStore(Store):
 
     def _gallery(self, name: str) -> GalleryInfo:
         with self._open():
-            check_existing((name,), tuple(self._kinds))
-            kind, at = self._kinds[name]
+            check_existing((name,), tuple(self._galleries))
             members = [s.encounter for s in self._encounters.values() if name in s.encounter.galleries]
-            return GalleryInfo(name, kind, at, len({e.subject_id for e in members}), len(members))
+            subjects = len({encounter.subject_id for encounter in members})
+            return replace(self._galleries[name], subjects=subjects, encounters=len(members))
 
     def _gallery_names(self) -> tuple[str, ...]:
         with self._open():
-            return tuple(sorted(self._kinds))
+            return tuple(sorted(self._galleries))
 
     def _events(self, after: int, limit: int) -> list[Event]:
         with self._open():
@@ -203,30 +219,27 @@ class MemoryStore(Store):
             raise SubjectNotFoundError("subject: nobody is enrolled under this id")
         return self._people[subject_id]
 
-    def _changed(
-        self, old: Sealed, encounter: Encounter, kind: EventKind, details: Mapping[str, str], at: datetime
-    ) -> Change:
-        self._encounters[old.number] = replace(old, encounter=encounter)
-        return Change(self._record(at, kind, details, encounter), old.number, encounter)
-
     def _record(
-        self, at: datetime, kind: EventKind, details: Mapping[str, str], encounter: Encounter | None = None
+        self,
+        at: datetime,
+        kind: EventKind,
+        details: Mapping[str, str],
+        own: Mapping[str, str],
+        encounter: Encounter | None = None,
     ) -> int:
         subject_id, encounter_id = (encounter.subject_id, encounter.encounter_id) if encounter else ("", "")
-        self._log.append(Event(len(self._log) + 1, at, kind, subject_id, encounter_id, dict(details)))
+        self._log.append(Event(len(self._log) + 1, at, kind, subject_id, encounter_id, {**details, **own}))
         return len(self._log)
 
-    def _remembered(self, transaction_id: str, digest: str) -> Change | ErasureCertificate | None:
-        first = self._answers.get(transaction_id) if transaction_id else None
-        if first is None:
-            return None
-        if first[0] != digest:
-            raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
-        return first[1]
-
-    def _remember(self, transaction_id: str, digest: str, answer: Change | ErasureCertificate) -> None:
-        if transaction_id:
-            self._answers[transaction_id] = digest, answer
+    def _once(self, transaction: Transaction, write: Callable[[], A]) -> A:
+        with self._open():
+            digest, answer = self._answers.get(transaction.id) or (transaction.digest, None)
+            if digest != transaction.digest:
+                raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
+            first: A = write() if answer is None else answer
+            if transaction.id:
+                self._answers[transaction.id] = digest, first
+            return first
 
 
 STORE = MemoryStore

@@ -1,27 +1,40 @@
 """The store in one SQLite file: rows with checksums, and the log of events in the same transactions."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from biometrik.errors import EncounterNotFoundError
-from biometrik.gallery import tables
+from biometrik.gallery import answers, tables
 from biometrik.gallery.database import Database
 from biometrik.gallery.protection import Protection
-from biometrik.gallery.records import Change, Event, EventKind, NewEncounter, Sealed, certificate, listed
+from biometrik.gallery.records import (
+    Answer,
+    Change,
+    Event,
+    EventKind,
+    GalleryChange,
+    NewEncounter,
+    Sealed,
+    Transaction,
+    certificate,
+    listed,
+)
+from biometrik.gallery.schema import SCHEMA
 from biometrik.gallery.store import Store
 from biometrik.types import (
     Encounter,
     EncounterStatus,
     ErasureCertificate,
     GalleryInfo,
-    GalleryKind,
     Subject,
 )
+
+A = TypeVar("A", bound=Answer)
 
 
 class SqliteStore(Store):
@@ -33,8 +46,11 @@ class SqliteStore(Store):
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, protection: Protection | None = None) -> Self:
-        """Open the file, creating it with mode 0600 if it is not there; its folder must exist."""
-        return cls(Database(Path(path), tables.SCHEMA), protection)
+        """Open the file, creating it with mode 0600 if it is not there; its folder must exist.
+
+        A file of an older schema is brought to the present one, in one transaction; an older biometrik refuses it then.
+        """
+        return cls(Database(Path(path), SCHEMA), protection)
 
     def close(self) -> None:
         """Close the file and give up its ownership."""
@@ -46,10 +62,7 @@ class SqliteStore(Store):
             return tables.last_event(connection)
 
     def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
-        with self._database.writing() as connection:
-            answer = tables.remembered(connection, new.transaction_id, new.digest)
-            if answer is not None:
-                return _first_change(new, answer)
+        def write(connection: sqlite3.Connection) -> Change:
             if not tables.rows(connection, "subjects", "subject_id = ?", (new.subject_id,)):
                 tables.insert(connection, "subjects", (new.subject_id, tables.text(at)))
             number = tables.next_number(connection, "encounters")
@@ -60,81 +73,83 @@ class SqliteStore(Store):
                 "INSERT INTO templates VALUES (?, ?, ?)",
                 [(number, ordinal, data) for ordinal, data in enumerate(sealed)],
             )
-            event = tables.record(connection, at, EventKind.ENROLLED, new.event_details, new.subject_id, encounter_id)
-            answer = {
-                "event": event,
-                "number": number,
-                "encounter_id": encounter_id,
-                "created_at": tables.text(at),
-                "templates": len(sealed),
+            own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
+            details = {**new.details, **own}
+            event = tables.record(connection, at, EventKind.ENROLLED, details, new.subject_id, encounter_id)
+            return Change(event, number, encounter)
+
+        return self._once(new.transaction, answers.change, write)
+
+    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
+        def write(connection: sqlite3.Connection) -> ErasureCertificate:
+            tables.subject_row(connection, subject_id)
+            mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
+            gone = {
+                table: connection.execute(f"DELETE FROM {table} WHERE {condition}", (subject_id,)).rowcount
+                for table, condition in (
+                    ("templates", mine),
+                    ("encounter_galleries", mine),
+                    ("encounters", "subject_id = ?"),
+                    ("subjects", "subject_id = ?"),
+                )
             }
-            tables.remember(connection, new.transaction_id, new.digest, answer)
-            return _first_change(new, answer)
+            event = tables.last_event(connection) + 1
+            erased = certificate(subject_id, at, gone["encounters"], gone["templates"], event)
+            own = {
+                "encounters": str(erased.encounters),
+                "templates": str(erased.templates),
+                "digest": erased.digest,
+            }
+            tables.record(connection, at, EventKind.ERASED, {**transaction.details, **own}, subject_id)
+            return erased
 
-    def _erase(self, subject_id: str, transaction_id: str, digest: str, at: datetime) -> ErasureCertificate:
-        with self._database.writing() as connection:
-            answer = tables.remembered(connection, transaction_id, digest)
-            if answer is None:
-                tables.subject_row(connection, subject_id)
-                mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
-                gone = {
-                    table: connection.execute(f"DELETE FROM {table} WHERE {condition}", (subject_id,)).rowcount
-                    for table, condition in (
-                        ("templates", mine),
-                        ("encounter_galleries", mine),
-                        ("encounters", "subject_id = ?"),
-                        ("subjects", "subject_id = ?"),
-                    )
-                }
-                answer = {
-                    "erased_at": tables.text(at),
-                    "encounters": gone["encounters"],
-                    "templates": gone["templates"],
-                    "event": tables.last_event(connection) + 1,
-                }
-                details = {
-                    "encounters": str(gone["encounters"]),
-                    "templates": str(gone["templates"]),
-                    "digest": _first_certificate(subject_id, answer).digest,
-                }
-                tables.record(connection, at, EventKind.ERASED, details, subject_id)
-                tables.remember(connection, transaction_id, digest, answer)
+        erased = self._once(transaction, answers.erasure, write)
         self._database.scrub()  # for a repeat, too: the first attempt may have failed here
-        return _first_certificate(subject_id, answer)
+        return erased
 
-    def _set_status(self, encounter_id: str, status: EncounterStatus, at: datetime) -> Change:
-        with self._database.writing() as connection:
+    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
+        def write(connection: sqlite3.Connection) -> Change:
             number, encounter = _encounter(connection, encounter_id)
             if encounter.status is status:
                 return Change(0, number, encounter)
             changed = replace(encounter, status=status)
             tables.write_encounter(connection, number, changed)
-            kind, details = EventKind.STATUS_CHANGED, {"status": status.value}
+            kind, details = EventKind.STATUS_CHANGED, {**transaction.details, "status": status.value}
             event = tables.record(connection, at, kind, details, encounter.subject_id, encounter_id)
             return Change(event, number, changed)
 
-    def _set_galleries(self, encounter_id: str, galleries: tuple[str, ...], at: datetime) -> Change:
-        with self._database.writing() as connection:
+        return self._once(transaction, answers.change, write)
+
+    def _set_galleries(
+        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+    ) -> Change:
+        def write(connection: sqlite3.Connection) -> Change:
             number, encounter = _encounter(connection, encounter_id)
             connection.execute("DELETE FROM encounter_galleries WHERE encounter = ?", (number,))
             tables.join(connection, number, galleries)
             if encounter.galleries == galleries:
                 return Change(0, number, encounter)
-            details = {"galleries": listed(galleries)}
-            kind = EventKind.GALLERIES_CHANGED
+            kind, details = EventKind.GALLERIES_CHANGED, {**transaction.details, "galleries": listed(galleries)}
             event = tables.record(connection, at, kind, details, encounter.subject_id, encounter_id)
             return Change(event, number, replace(encounter, galleries=galleries))
 
-    def _create_gallery(self, name: str, kind: GalleryKind, at: datetime) -> int:
-        with self._database.writing() as connection:
-            return tables.insert_gallery(connection, name, kind, at)
+        return self._once(transaction, answers.change, write)
 
-    def _delete_gallery(self, name: str, at: datetime) -> int:
-        with self._database.writing() as connection:
-            gallery = tables.gallery_row(connection, name)[0]
-            connection.execute("DELETE FROM encounter_galleries WHERE gallery = ?", (gallery,))
-            connection.execute("DELETE FROM galleries WHERE gallery = ?", (gallery,))
-            return tables.record(connection, at, EventKind.GALLERY_DELETED, {"gallery": name})
+    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange:
+        def write(connection: sqlite3.Connection) -> GalleryChange:
+            return GalleryChange(tables.insert_gallery(connection, gallery, transaction.details), gallery)
+
+        return self._once(transaction, answers.gallery_change, write)
+
+    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange:
+        def write(connection: sqlite3.Connection) -> GalleryChange:
+            number, last = tables.gallery(connection, name)
+            connection.execute("DELETE FROM encounter_galleries WHERE gallery = ?", (number,))
+            connection.execute("DELETE FROM galleries WHERE gallery = ?", (number,))
+            details = {**transaction.details, "gallery": name}
+            return GalleryChange(tables.record(connection, at, EventKind.GALLERY_DELETED, details), last)
+
+        return self._once(transaction, answers.gallery_change, write)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._database.reading() as connection:
@@ -143,13 +158,13 @@ class SqliteStore(Store):
 
     def _subjects(self, gallery: str | None, after: str, limit: int) -> list[Subject]:
         with self._database.reading() as connection:
-            condition, parameters = "subject_id > ?", [after]
+            condition, parameters = "subject_id > ?", list[object]((after,))
             if gallery is not None:
                 condition += (
                     " AND EXISTS (SELECT 1 FROM encounters JOIN encounter_galleries ON encounter = number"
                     " WHERE encounters.subject_id = subjects.subject_id AND gallery = ?)"
                 )
-                parameters.append(tables.gallery_row(connection, gallery)[0])
+                parameters.append(tables.gallery_number(connection, gallery))
             return tables.subjects(connection, f"{condition} ORDER BY subject_id LIMIT ?", (*parameters, limit))
 
     def _sealed(self, encounter_id: str) -> Sealed:
@@ -168,13 +183,7 @@ class SqliteStore(Store):
 
     def _gallery(self, name: str) -> GalleryInfo:
         with self._database.reading() as connection:
-            gallery, _, kind, created_at = tables.gallery_row(connection, name)
-            subjects, encounters = connection.execute(
-                "SELECT count(DISTINCT subject_id), count(*) FROM encounter_galleries"
-                " JOIN encounters ON number = encounter WHERE gallery = ?",
-                (gallery,),
-            ).fetchone()
-            return GalleryInfo(name, GalleryKind(kind), tables.time(created_at), subjects, encounters)
+            return tables.gallery(connection, name)[1]
 
     def _gallery_names(self) -> tuple[str, ...]:
         with self._database.reading() as connection:
@@ -184,30 +193,27 @@ class SqliteStore(Store):
         with self._database.reading() as connection:
             return tables.events(connection, after, limit)
 
+    def _once(
+        self,
+        transaction: Transaction,
+        read: Callable[[Mapping[str, Any]], A],
+        write: Callable[[sqlite3.Connection], A],
+    ) -> A:
+        # The first answer of a transaction, from this write or, by way of `read`, from an earlier one.
+        with self._database.writing() as connection:
+            first = tables.remembered(connection, transaction)
+            if first is not None:
+                return read(first)
+            answer = write(connection)
+            tables.remember(connection, transaction, answers.as_json(answer))
+            return answer
+
 
 def _encounter(connection: sqlite3.Connection, encounter_id: str) -> tuple[int, Encounter]:
     found = tables.encounters(connection, "encounter_id = ?", (encounter_id,))
     if not found:
         raise EncounterNotFoundError("encounter: no encounter has this id")
     return next(iter(found.items()))
-
-
-def _first_change(new: NewEncounter, answer: Mapping[str, Any]) -> Change:
-    # Subject and galleries are the request's: the digest holds both, so a repeat has the same.
-    encounter = Encounter(
-        answer["encounter_id"],
-        new.subject_id,
-        EncounterStatus.ACTIVE,
-        new.galleries,
-        tables.time(answer["created_at"]),
-        answer["templates"],
-    )
-    return Change(answer["event"], answer["number"], encounter)
-
-
-def _first_certificate(subject_id: str, answer: Mapping[str, Any]) -> ErasureCertificate:
-    at = tables.time(answer["erased_at"])
-    return certificate(subject_id, at, answer["encounters"], answer["templates"], answer["event"])
 
 
 STORE = SqliteStore

@@ -106,7 +106,7 @@ def test_opening_removes_what_a_crash_left_of_the_erased(tmp_path: Path, monkeyp
 def test_a_reopened_file_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "office.db"
     store = SqliteStore.open(path)
-    store.create_gallery("watch", GalleryKind.WATCHLIST)
+    store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     first = store.enroll(_new("A-1", 1))
     store.set_galleries(first.encounter.encounter_id, ["watch"])
     store.set_status(first.encounter.encounter_id, EncounterStatus.INACTIVE)
@@ -227,6 +227,39 @@ def test_a_failing_disk_stores_nothing_and_the_store_goes_on(
     store.close()
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, _: store.enroll(NewEncounter("A-2", (_template(2),), transaction_id="t")),
+        lambda store, _: store.erase("A-1", transaction_id="t"),
+        lambda store, e: store.set_status(e, EncounterStatus.INACTIVE, transaction_id="t"),
+        lambda store, e: store.set_galleries(e, [], transaction_id="t"),
+        lambda store, _: store.create_gallery("gate", GalleryKind.POPULATION, transaction_id="t"),
+        lambda store, _: store.delete_gallery("desk", transaction_id="t"),
+    ],
+    ids=["enroll", "erase", "set_status", "set_galleries", "create_gallery", "delete_gallery"],
+)
+@pytest.mark.parametrize("statement", ["INSERT INTO transactions", "COMMIT"])
+def test_a_change_and_its_answer_are_kept_together_or_not_at_all(
+    tmp_path: Path, write: Callable[[SqliteStore, str], object], statement: str
+) -> None:
+    store = SqliteStore.open(tmp_path / "office.db")
+    store.create_gallery("desk", GalleryKind.POPULATION)
+    encounter_id = store.enroll(_new("A-1", 1)).encounter.encounter_id
+    before = (store.galleries(), store.subjects(), store.scan(), store.events())
+    writer = store._database._writer
+    store._database._writer = _Failing(writer, statement, _sqlite_error(sqlite3.SQLITE_FULL))  # type: ignore[assignment]
+    with pytest.raises(StoreUnavailableError, match="free space"):
+        write(store, encounter_id)
+    assert (store.galleries(), store.subjects(), store.scan(), store.events()) == before
+    first = write(store, encounter_id)
+    store.close()
+    store = SqliteStore.open(tmp_path / "office.db")
+    assert write(store, encounter_id) == first
+    assert len(store.events()) == len(before[3]) + 1
+    store.close()
+
+
 def test_a_failing_rollback_is_made_up_for(tmp_path: Path) -> None:
     store = SqliteStore.open(tmp_path / "office.db")
     writer = store._database._writer
@@ -263,7 +296,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[object
     """Return a database's bytes and the answers that it gives."""
     path = tmp_path_factory.mktemp("intact") / "office.db"
     store = SqliteStore.open(path)
-    store.create_gallery("watch", GalleryKind.WATCHLIST)
+    store.create_gallery("watch", GalleryKind.WATCHLIST, legal_basis="Act 1")
     store.enroll(NewEncounter("A-0", (_template(0),), transaction_id="t-0"))
     for number in range(1, 12):
         store.enroll(NewEncounter(f"A-{number}", (_template(number),), ("default", "watch"), "", "", {"n": "1"}))

@@ -1,0 +1,69 @@
+"""Runs a server until it is told to stop: ``python -m biometrik_server --config server.toml``.
+
+``biometrik serve`` is the same with help that teaches.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from biometrik.errors import BiometrikError
+from biometrik_server import logs
+from biometrik_server.app import Server
+from biometrik_server.config import ServerConfig
+
+
+async def serve(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT; calls in flight finish. A second signal ends the process at once.
+
+    Raises
+    ------
+    BiometrikError
+        It cannot start; see :meth:`Server.start`.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    server = await Server.start(config)
+
+    def asked() -> None:
+        if stop.is_set():
+            sys.exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    await stop.wait()
+    await server.stop()
+
+
+def run(config: ServerConfig) -> int:
+    """Serve, and return the exit status."""
+    logs.configure(config.log_level)
+    try:
+        asyncio.run(serve(config))
+    except BiometrikError as error:
+        sys.stderr.write(f"biometrik serve: {error}\n")
+        return 1
+    return 0
+
+
+def main() -> int:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m biometrik_server", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, help="TOML file with all settings")
+    parser.add_argument("--database", help="file of the database; takes the place of the file's")
+    parser.add_argument("--listen", help="host:port or unix:/path; takes the place of the file's")
+    asked = parser.parse_args()
+    overrides = {name: getattr(asked, name) for name in ("database", "listen") if getattr(asked, name) is not None}
+    try:
+        config = ServerConfig.load(asked.config, overrides)
+    except BiometrikError as error:
+        sys.stderr.write(f"biometrik serve: {error}\n")
+        return 2
+    return run(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Whatever is queued runs together: concurrent requests share one model run, a lone one never waits."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final, Generic, TypeVar
+
+from biometrik.errors import ServiceUnavailableError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: What :class:`Batcher` tells of each run: items in it, and seconds that its oldest job waited.
+Observer = Callable[[int, float], None]
+
+
+class Batcher(Generic[T, R]):
+    """Runs a function over the items of several callers at once, on a thread of its own.
+
+    No timer: the thread takes what is there when it is free. A job whose future was cancelled before its run began
+    is dropped, not computed.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a sequence of items, returns as many results in the same order.
+    max_items : int
+        Most items of one run; a single job that is longer runs alone.
+    clock : callable
+        Monotonic seconds.
+    observe : callable, optional
+        Told of each run.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[T]], Sequence[R]],
+        *,
+        max_items: int,
+        clock: Callable[[], float],
+        observe: Observer | None = None,
+    ) -> None:
+        self._run = run
+        self._max_items: Final = max_items
+        self._clock = clock
+        self._observe = observe
+        self._jobs: deque[_Job[T, R]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, items: Sequence[T]) -> "Future[Sequence[R]]":
+        """Queue items that belong together; the future gets their results, or what the function raised.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            The batcher is closed.
+        """
+        job: _Job[T, R] = _Job(items, self._clock())
+        with self._changed:
+            if self._closed:
+                raise ServiceUnavailableError("service: stopping; ask another or try again later")
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread. Closing twice is fine."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            waited_s = self._clock() - jobs[0].queued_at
+            if self._observe is not None:
+                self._observe(sum(len(job.items) for job in jobs), waited_s)
+            self._settle(jobs)
+
+    def _next(self) -> "list[_Job[T, R]]":
+        # The jobs of the next run; empty when closed and done.
+        with self._changed:
+            taken: list[_Job[T, R]] = []
+            room = self._max_items
+            while not taken:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if not self._jobs:
+                    return []
+                while self._jobs and (not taken or len(self._jobs[0].items) <= room):
+                    job = self._jobs.popleft()
+                    if job.future.set_running_or_notify_cancel():
+                        taken.append(job)
+                        room -= len(job.items)
+            return taken
+
+    def _settle(self, jobs: "Sequence[_Job[T, R]]") -> None:
+        try:
+            results = self._run([item for job in jobs for item in job.items])
+        except Exception as error:
+            if len(jobs) > 1:  # one bad job must not fail its neighbours
+                for job in jobs:
+                    self._settle([job])
+            else:
+                jobs[0].future.set_exception(error)
+            return
+        start = 0
+        for job in jobs:
+            job.future.set_result(results[start : start + len(job.items)])
+            start += len(job.items)
+
+
+class _Job(Generic[T, R]):
+    def __init__(self, items: Sequence[T], queued_at: float) -> None:
+        self.items = items
+        self.queued_at = queued_at
+        self.future: Future[Sequence[R]] = Future()

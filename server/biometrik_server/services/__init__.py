@@ -1,0 +1,1 @@
+"""The services of the contract, one a file: convert in, call the engine, convert out."""

@@ -1,0 +1,88 @@
+"""AdminService: what the server is."""
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+import biometrik
+from biometrik import models
+from biometrik.calibration import CalibrationTable
+from biometrik.errors import CalibrationNotFoundError
+from biometrik.v1 import admin_service_pb2 as pb
+from biometrik.v1 import admin_service_pb2_grpc, sample_pb2
+from biometrik_server.config import ServerConfig
+from biometrik_server.convert import FACE_FORMATS
+from biometrik_server.desk import Desk
+
+
+class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
+    """See ``proto/biometrik/v1/admin_service.proto``."""
+
+    def __init__(self, desk: Desk, config: ServerConfig) -> None:
+        self._desk = desk
+        self._config = config
+
+    async def GetCapabilities(
+        self,
+        request: pb.GetCapabilitiesRequest,
+        context: "grpc.aio.ServicerContext[pb.GetCapabilitiesRequest, pb.GetCapabilitiesResponse]",
+    ) -> pb.GetCapabilitiesResponse:
+        config, engine = self._config, self._desk.engine
+        settings = engine.config
+        lifetime = Duration()
+        lifetime.FromMilliseconds(round(1000 * config.limits.upload_lifetime_s))
+        return pb.GetCapabilitiesResponse(
+            version=biometrik.__version__,
+            modalities=[sample_pb2.MODALITY_FACE],
+            formats=list(FACE_FORMATS),
+            model_contract_id=engine.model_contract_id,
+            provider=settings.runtime.provider,
+            precision=settings.runtime.precision,
+            quality_profile=settings.face.quality_profile,
+            calibrations=self._calibrations(),
+            policies=[
+                pb.Policy(name=name, fmr=policy.fmr, fpir=policy.fpir)
+                for name, policy in sorted(config.policies.items())
+            ],
+            limits=pb.Limits(
+                max_message_bytes=config.limits.max_message_bytes,
+                max_image_bytes=settings.limits.max_bytes,
+                max_image_pixels=settings.limits.max_pixels,
+                max_samples=settings.max_samples,
+                max_concurrent_requests=config.limits.max_concurrent_requests,
+                max_searches_per_stream=config.limits.max_searches_per_stream,
+                upload_lifetime=lifetime,
+            ),
+        )
+
+    async def ListModels(
+        self,
+        request: pb.ListModelsRequest,
+        context: "grpc.aio.ServicerContext[pb.ListModelsRequest, pb.ListModelsResponse]",
+    ) -> pb.ListModelsResponse:
+        rows = await self._desk.call(models.catalogue, self._desk.engine.config.models)
+        here = [
+            row.entry for row in rows if row.state in (models.WeightsState.VERIFIED, models.WeightsState.UNDECLARED)
+        ]
+        return pb.ListModelsResponse(
+            models=[
+                pb.Model(model_id=entry.id, task=entry.role.value, licence=entry.licence, sha256=entry.sha256)
+                for entry in here
+            ]
+        )
+
+    def _calibrations(self) -> list[pb.Calibration]:
+        try:
+            table: CalibrationTable = self._desk.engine.calibration
+        except CalibrationNotFoundError:
+            return []
+        return [
+            pb.Calibration(
+                calibration_id=table.id,
+                dataset=table.dataset,
+                subjects=table.subjects,
+                mated_comparisons=table.mated,
+                nonmated_comparisons=table.non_mated,
+                date=table.date.isoformat(),
+                tightest_fmr=table.tightest_fmr,
+            )
+        ]

@@ -1,0 +1,119 @@
+"""IdentificationService: 1:N."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from biometrik import wire
+from biometrik.errors import InvalidInputError
+from biometrik.types import Identification
+from biometrik.v1 import identification_service_pb2 as pb
+from biometrik.v1 import identification_service_pb2_grpc
+from biometrik_server.calls import CURRENT, Admission
+from biometrik_server.convert import Converter
+from biometrik_server.desk import Desk
+from biometrik_server.status import failure_of
+
+_DEFAULT_CANDIDATES = 10
+_MAX_TAG = 128
+
+
+class IdentificationService(identification_service_pb2_grpc.IdentificationServiceServicer):
+    """See ``proto/biometrik/v1/identification_service.proto``."""
+
+    def __init__(self, desk: Desk, convert: Converter, admission: Admission, *, searches_per_stream: int) -> None:
+        self._desk = desk
+        self._convert = convert
+        self._admission = admission
+        self._searches_per_stream = searches_per_stream
+
+    async def Identify(
+        self,
+        request: pb.IdentifyRequest,
+        context: "grpc.aio.ServicerContext[pb.IdentifyRequest, pb.IdentifyResponse]",
+    ) -> pb.IdentifyResponse:
+        found = await self._search(request)
+        return pb.IdentifyResponse(identification=wire.identification_to_wire(found, CURRENT.get().locale))
+
+    async def IdentifyStored(
+        self,
+        request: pb.IdentifyStoredRequest,
+        context: "grpc.aio.ServicerContext[pb.IdentifyStoredRequest, pb.IdentifyStoredResponse]",
+    ) -> pb.IdentifyStoredResponse:
+        options = request.options
+        if options.excluded_subject_id:
+            raise InvalidInputError("excluded_subject_id: expected none; the subject itself is left out")
+        found = await self._desk.call(
+            self._desk.engine.identify_stored,
+            request.subject_id,
+            max_fpir=self._max_fpir(options),
+            galleries=tuple(options.galleries) or None,
+            max_candidates=options.max_candidates or _DEFAULT_CANDIDATES,
+        )
+        return pb.IdentifyStoredResponse(identification=wire.identification_to_wire(found, CURRENT.get().locale))
+
+    async def IdentifyMany(
+        self,
+        request_iterator: AsyncIterator[pb.IdentifyManyRequest],
+        context: "grpc.aio.ServicerContext[pb.IdentifyManyRequest, pb.IdentifyManyResponse]",
+    ) -> AsyncIterator[pb.IdentifyManyResponse]:
+        running: set[asyncio.Task[pb.IdentifyManyResponse]] = set()
+        try:
+            async for request in request_iterator:
+                running.add(asyncio.create_task(self._one_of_many(request)))
+                while len(running) >= self._searches_per_stream:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+                for task in [task for task in running if task.done()]:
+                    running.discard(task)
+                    yield task.result()
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:  # the client has gone: what nobody waits for is not computed
+            for task in running:
+                task.cancel()
+
+    async def _one_of_many(self, request: pb.IdentifyManyRequest) -> pb.IdentifyManyResponse:
+        locale = wire.locale_of(request.request.context.locale)
+        tag = request.tag[:_MAX_TAG]
+        try:
+            if len(request.tag) > _MAX_TAG:
+                raise InvalidInputError(f"tag: expected at most {_MAX_TAG} characters, got {len(request.tag)}")
+            with self._admission:
+                found = await self._search(request.request)
+        except Exception as error:
+            failure = failure_of(error, locale)
+            number: int = failure.code.value[0]
+            said = pb.RequestError(
+                code=number,
+                reason=failure.reason,
+                message=failure.message,
+                localized_message=failure.localized,
+                metadata=dict(failure.metadata),
+            )
+            return pb.IdentifyManyResponse(tag=tag, error=said)
+        return pb.IdentifyManyResponse(tag=tag, identification=wire.identification_to_wire(found, locale))
+
+    async def _search(self, request: pb.IdentifyRequest) -> Identification:
+        options = request.options
+        max_fpir = self._max_fpir(options)
+        samples = await self._desk.prepare(lambda: self._convert.presented(request.samples))
+        return await self._desk.call(
+            self._desk.engine.identify,
+            samples,
+            max_fpir=max_fpir,
+            galleries=tuple(options.galleries) or None,
+            max_candidates=options.max_candidates or _DEFAULT_CANDIDATES,
+            excluding=options.excluded_subject_id,
+        )
+
+    def _max_fpir(self, options: pb.SearchOptions) -> float | None:
+        if options.without_decision:
+            if options.threshold.WhichOneof("target"):
+                raise InvalidInputError("without_decision: expected no threshold beside it, got one")
+            return None
+        return self._convert.max_fpir(options.threshold)

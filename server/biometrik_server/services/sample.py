@@ -1,0 +1,83 @@
+"""SampleService: the library as a service, nothing stored."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import grpc
+
+from biometrik import wire
+from biometrik.v1 import sample_service_pb2 as pb
+from biometrik.v1 import sample_service_pb2_grpc
+from biometrik_server.calls import CURRENT
+from biometrik_server.convert import Converter
+from biometrik_server.desk import Desk
+from biometrik_server.uploads import Uploads
+
+
+class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
+    """See ``proto/biometrik/v1/sample_service.proto``."""
+
+    def __init__(self, desk: Desk, convert: Converter, uploads: Uploads) -> None:
+        self._desk = desk
+        self._convert = convert
+        self._uploads = uploads
+
+    async def AssessQuality(
+        self,
+        request: pb.AssessQualityRequest,
+        context: "grpc.aio.ServicerContext[pb.AssessQualityRequest, pb.AssessQualityResponse]",
+    ) -> pb.AssessQualityResponse:
+        samples = await self._desk.prepare(lambda: self._convert.samples(request.samples))
+        reports = await self._desk.call(self._desk.engine.quality, samples)
+        locale = CURRENT.get().locale
+        return pb.AssessQualityResponse(samples=[wire.report_to_wire(report, locale) for report in reports])
+
+    async def ExtractTemplates(
+        self,
+        request: pb.ExtractTemplatesRequest,
+        context: "grpc.aio.ServicerContext[pb.ExtractTemplatesRequest, pb.ExtractTemplatesResponse]",
+    ) -> pb.ExtractTemplatesResponse:
+        samples = await self._desk.prepare(lambda: self._convert.samples(request.samples))
+        locale = CURRENT.get().locale
+        return pb.ExtractTemplatesResponse(
+            extractions=[
+                pb.Extraction(
+                    report=wire.report_to_wire(sample.at(i).report, locale),
+                    template=None if sample.template is None else wire.template_to_wire(sample.template),
+                )
+                for i, sample in enumerate(samples)
+            ]
+        )
+
+    async def CompareSamples(
+        self,
+        request: pb.CompareSamplesRequest,
+        context: "grpc.aio.ServicerContext[pb.CompareSamplesRequest, pb.CompareSamplesResponse]",
+    ) -> pb.CompareSamplesResponse:
+        max_fmr = self._convert.max_fmr(request.threshold)
+        both = await self._desk.prepare(
+            lambda: self._convert.presented(request.probe) + self._convert.presented(request.reference)
+        )
+        probe, reference = both[: len(request.probe)], both[len(request.probe) :]
+        decision = await self._desk.call(self._desk.engine.compare, probe, reference, max_fmr=max_fmr)
+        return pb.CompareSamplesResponse(decision=wire.decision_to_wire(decision, CURRENT.get().locale))
+
+    async def UploadSample(
+        self,
+        request_iterator: AsyncIterator[pb.UploadSampleRequest],
+        context: "grpc.aio.ServicerContext[pb.UploadSampleRequest, pb.UploadSampleResponse]",
+    ) -> pb.UploadSampleResponse:
+        owner, upload_id, sha256 = CURRENT.get().client.name, "", b""
+        try:
+            async for message in request_iterator:
+                if not upload_id:
+                    upload_id = self._uploads.begin(owner, message.total_size_bytes)
+                    sha256 = message.sha256
+                self._uploads.add(upload_id, message.chunk)
+            seconds = self._uploads.finish(upload_id, sha256)
+        except BaseException:  # whatever ends the stream, what came of it makes room
+            self._uploads.drop(upload_id)
+            raise
+        expires_at = datetime.fromtimestamp(time.time() + seconds, UTC)
+        return pb.UploadSampleResponse(upload_id=upload_id, expires_at=wire.time_to_wire(expires_at))

@@ -1,0 +1,50 @@
+"""VerificationService: 1:1 and 1:few."""
+
+import grpc
+
+from biometrik import wire
+from biometrik.errors import InvalidInputError
+from biometrik.types import Decision
+from biometrik.v1 import verification_service_pb2 as pb
+from biometrik.v1 import verification_service_pb2_grpc
+from biometrik_server.calls import CURRENT
+from biometrik_server.convert import Converter, refuse_missing
+from biometrik_server.desk import Desk
+
+
+class VerificationService(verification_service_pb2_grpc.VerificationServiceServicer):
+    """See ``proto/biometrik/v1/verification_service.proto``."""
+
+    def __init__(self, desk: Desk, convert: Converter) -> None:
+        self._desk = desk
+        self._convert = convert
+
+    async def Verify(
+        self, request: pb.VerifyRequest, context: "grpc.aio.ServicerContext[pb.VerifyRequest, pb.VerifyResponse]"
+    ) -> pb.VerifyResponse:
+        refuse_missing(request.missing)
+        decision = await self._decision(request)
+        return pb.VerifyResponse(decision=wire.decision_to_wire(decision, CURRENT.get().locale))
+
+    async def _decision(self, request: pb.VerifyRequest) -> Decision:
+        desk, engine = self._desk, self._desk.engine
+        max_fmr = self._convert.max_fmr(request.threshold)
+        count = len(request.samples)
+        presented = request.presented.samples
+        if presented:
+            both = await desk.prepare(
+                lambda: self._convert.presented(request.samples) + self._convert.presented(presented)
+            )
+            return await desk.call(engine.compare, both[:count], both[count:], max_fmr=max_fmr)
+        reference = request.WhichOneof("reference")
+        if reference not in ("subject_id", "encounter_id", "subjects"):
+            raise InvalidInputError("reference: expected a subject, an encounter, subjects or samples, got none")
+        samples = await desk.prepare(lambda: self._convert.presented(request.samples))
+        match reference:
+            case "encounter_id":
+                return await desk.call(engine.verify_encounter, request.encounter_id, samples, max_fmr=max_fmr)
+            case "subjects":
+                claims = tuple(request.subjects.subject_ids)
+                return await desk.call(engine.verify_any, claims, samples, max_fmr=max_fmr)
+            case _:
+                return await desk.call(engine.verify, request.subject_id, samples, max_fmr=max_fmr)

@@ -1,0 +1,13 @@
+"""The service from Python, with the library's own values: :class:`Client` and :class:`AsyncClient`.
+
+Their methods are those of :class:`biometrik.Engine`, so that a program can move from one to the other.
+
+>>> from biometrik.client import Client
+>>> with Client("127.0.0.1:50051") as office:  # doctest: +SKIP
+...     decision = office.verify("A-0192", [biometrik.FaceImage.from_file("counter.jpg")])
+"""
+
+from biometrik.client.asynchronous import AsyncClient as AsyncClient
+from biometrik.client.connection import Connection as Connection
+from biometrik.client.operations import Capabilities as Capabilities
+from biometrik.client.synchronous import Client as Client

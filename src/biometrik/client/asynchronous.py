@@ -1,0 +1,339 @@
+"""The service for programs on an event loop."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from biometrik.client.connection import Connection
+from biometrik.client.operations import (
+    Capabilities,
+    Operation,
+    Operations,
+    Presentations,
+    answer_of_many,
+    content,
+    search_options,
+)
+from biometrik.client.synchronous import pieces
+from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.samples import Sample
+from biometrik.types import (
+    DEFAULT_MAX_FMR,
+    DEFAULT_MAX_FPIR,
+    Decision,
+    Encounter,
+    EncounterStatus,
+    Enrollment,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    Identification,
+    RequestContext,
+    SampleReport,
+    Subject,
+    Template,
+)
+from biometrik.v1 import identification_service_pb2, sample_service_pb2
+
+T = TypeVar("T")
+
+_UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
+_IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
+
+
+class AsyncClient:
+    """A service of one engine, for one event loop: the awaitable twin of :class:`biometrik.client.Client`.
+
+    Methods take and return what those of :class:`biometrik.Engine` do, and raise the same errors; where they can,
+    ``policy`` names an error rate of the server's configuration in place of a number. Besides, each may raise a
+    ServiceError. A call that the service did not answer is tried again, writes under their transaction id. Make one
+    after a fork, not before.
+
+    Parameters
+    ----------
+    address : str or Connection
+        ``host:port`` or ``unix:/path``; a Connection also says how to prove who calls.
+    """
+
+    def __init__(self, address: str | Connection) -> None:
+        self.connection = address if isinstance(address, Connection) else Connection(address)
+        self._operations = Operations(self.connection.locale)
+        credentials, options = self.connection.credentials, self.connection.options
+        self._channel = (
+            grpc.aio.insecure_channel(self.connection.address, options)
+            if credentials is None
+            else grpc.aio.secure_channel(self.connection.address, credentials, options)
+        )
+
+    async def close(self) -> None:
+        """End the connection; calls in flight fail."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+        """Return when the service can be reached; raises ServiceTimeoutError if it does not."""
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), timeout_s)
+        except TimeoutError:
+            raise ServiceTimeoutError(
+                f"service at {self.connection.address}: expected to be reached within {timeout_s:g} s, was not;"
+                " is it running, and does TLS fit?"
+            ) from None
+
+    async def capabilities(self) -> Capabilities:
+        """Return what the service is and accepts."""
+        return await self._do(self._operations.capabilities())
+
+    # --- samples ---------------------------------------------------------------------------------------------
+
+    async def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:
+        """Return what is to be said of each image; see :meth:`biometrik.Engine.quality`."""
+        return await self._do(self._operations.quality(await self._presented(samples)))
+
+    async def extract(self, samples: Sequence[Sample]) -> tuple[Template | None, ...]:
+        """Return a template an image; see :meth:`biometrik.Engine.extract`."""
+        return await self._do(self._operations.extract(await self._presented(samples)))
+
+    async def compare(
+        self,
+        probe: Sequence[Sample],
+        reference: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+    ) -> Decision:
+        """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
+        sides = await self._presented(probe), await self._presented(reference)
+        return await self._do(self._operations.compare(*sides, max_fmr, policy))
+
+    # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
+
+    async def verify(
+        self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+    ) -> Decision:
+        """Say whether the person is the enrolled subject; see :meth:`biometrik.Engine.verify`."""
+        presented = await self._presented(samples)
+        return await self._do(self._operations.verify(presented, max_fmr, policy, subject_id=subject_id))
+
+    async def verify_any(
+        self,
+        subject_ids: Sequence[str],
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+    ) -> Decision:
+        """Say whether the person is one of a few; see :meth:`biometrik.Engine.verify_any`."""
+        presented = await self._presented(samples)
+        return await self._do(self._operations.verify(presented, max_fmr, policy, subject_ids=tuple(subject_ids)))
+
+    async def verify_encounter(
+        self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+    ) -> Decision:
+        """Say whether the person is who was enrolled then; see :meth:`biometrik.Engine.verify_encounter`."""
+        presented = await self._presented(samples)
+        return await self._do(self._operations.verify(presented, max_fmr, policy, encounter_id=encounter_id))
+
+    async def identify(
+        self,
+        samples: Sequence[Sample],
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+        excluding: str = "",
+    ) -> Identification:
+        """Search for the person; see :meth:`biometrik.Engine.identify`."""
+        options = search_options(max_fpir, policy, galleries, max_candidates, excluding)
+        return await self._do(self._operations.identify(await self._presented(samples), options))
+
+    async def identify_stored(
+        self,
+        subject_id: str,
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+    ) -> Identification:
+        """Search with what is stored of a subject; see :meth:`biometrik.Engine.identify_stored`."""
+        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        return await self._do(self._operations.identify_stored(subject_id, options))
+
+    async def identify_many(
+        self,
+        people: AsyncIterable[tuple[str, Sequence[Sample]]],
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[tuple[str, Identification | BiometrikError]]:
+        """Search for many people over one stream.
+
+        Parameters
+        ----------
+        people : async iterable of (tag, samples)
+            Read as the service takes them. Tags are the caller's, at most 128 characters.
+        max_fpir, policy, galleries, max_candidates
+            As for :meth:`identify`, for all of them.
+        timeout_s : float or None
+            For the whole stream; None for no bound.
+
+        Yields
+        ------
+        tag, answer
+            As they are ready, in any order; an error where that search had none.
+
+        Raises
+        ------
+        ServiceError
+            The stream broke: those without an answer must be asked again.
+        """
+        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        call = self._channel.stream_stream(
+            _IDENTIFY_MANY,
+            identification_service_pb2.IdentifyManyRequest.SerializeToString,
+            identification_service_pb2.IdentifyManyResponse.FromString,
+        )
+        # gRPC reads requests in a task of its own and hides what they raise: it is kept, and raised here.
+        broken: list[BaseException] = []
+
+        async def requests() -> AsyncIterator[identification_service_pb2.IdentifyManyRequest]:
+            try:
+                async for tag, samples in people:
+                    request = self._operations.identify_request(await self._presented(samples), options)
+                    yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
+            except BaseException as error:
+                broken.append(error)
+                raise
+
+        answers = call(requests(), timeout=timeout_s, metadata=self.connection.metadata)
+        try:
+            async for answer in answers:
+                yield answer.tag, answer_of_many(answer)
+        except grpc.aio.AioRpcError as failure:
+            if broken:
+                raise broken[0] from None
+            raise self.connection.error(failure) from None
+        finally:
+            answers.cancel()
+
+    # --- enrolment and the gallery ---------------------------------------------------------------------------
+
+    async def enroll(
+        self,
+        subject_id: str,
+        samples: Sequence[Sample],
+        *,
+        galleries: Sequence[str] | None = None,
+        override: str = "",
+        context: RequestContext | None = None,
+    ) -> Enrollment:
+        """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
+        presented = await self._presented(samples)
+        return await self._do(self._operations.enroll(subject_id, presented, galleries, override, context))
+
+    async def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
+        """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""
+        return await self._do(self._operations.erase(subject_id, context))
+
+    async def subject(self, subject_id: str) -> Subject:
+        """Return a subject with its encounters; raises SubjectNotFoundError."""
+        return await self._do(self._operations.subject(subject_id))
+
+    async def subjects(self, *, gallery: str | None = None, after: str = "", limit: int = 100) -> list[Subject]:
+        """Return a page of subjects; see :meth:`biometrik.Engine.subjects`."""
+        return await self._do(self._operations.subjects(gallery, after, limit))
+
+    async def encounter(self, encounter_id: str) -> Encounter:
+        """Return an encounter; raises EncounterNotFoundError."""
+        return await self._do(self._operations.encounter(encounter_id))
+
+    async def set_encounter_status(
+        self, encounter_id: str, status: EncounterStatus, *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Let an encounter take part in comparisons, or not; raises EncounterNotFoundError."""
+        return await self._do(self._operations.set_encounter_status(encounter_id, status, context))
+
+    async def set_encounter_galleries(
+        self, encounter_id: str, galleries: Sequence[str], *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Move an encounter to other galleries; raises EncounterNotFoundError, GalleryNotFoundError."""
+        return await self._do(self._operations.set_encounter_galleries(encounter_id, galleries, context))
+
+    async def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind = GalleryKind.POPULATION,
+        *,
+        legal_basis: str = "",
+        retention_days: int = 0,
+        context: RequestContext | None = None,
+    ) -> GalleryInfo:
+        """Create a gallery; see :meth:`biometrik.Engine.create_gallery`."""
+        return await self._do(self._operations.create_gallery(name, kind, legal_basis, retention_days, context))
+
+    async def gallery(self, name: str) -> GalleryInfo:
+        """Return a gallery; raises GalleryNotFoundError."""
+        return await self._do(self._operations.gallery(name))
+
+    async def galleries(self) -> list[GalleryInfo]:
+        """Return all galleries, in the order of their names."""
+        rows, token = await self._do(self._operations.galleries(""))
+        while token:
+            more, token = await self._do(self._operations.galleries(token))
+            rows += more
+        return rows
+
+    async def delete_gallery(self, name: str, *, context: RequestContext | None = None) -> None:
+        """Delete a gallery; see :meth:`biometrik.Engine.delete_gallery`."""
+        await self._do(self._operations.delete_gallery(name, context))
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    async def _do(self, operation: Operation[T]) -> T:
+        call: grpc.aio.UnaryUnaryMultiCallable[Message, Any] = self._channel.unary_unary(
+            operation.method,
+            lambda request: request.SerializeToString(),
+            operation.response.FromString,
+        )
+        try:
+            answer = await call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
+        except grpc.aio.AioRpcError as failure:
+            raise self.connection.error(failure) from None
+        return operation.read(answer)
+
+    async def _presented(self, samples: Sequence[Sample]) -> Presentations:
+        presented = [self._operations.presentation(sample) for sample in samples]
+        for sample, message in zip(samples, presented, strict=True):
+            if message.WhichOneof("kind") == "sample" and message.sample.WhichOneof("content") is None:
+                message.sample.upload_id = await self._upload(content(sample))
+        return presented
+
+    async def _upload(self, data: bytes) -> str:
+        call = self._channel.stream_unary(
+            _UPLOAD,
+            sample_service_pb2.UploadSampleRequest.SerializeToString,
+            sample_service_pb2.UploadSampleResponse.FromString,
+        )
+        try:
+            answer = await call(
+                pieces(data, self._operations), timeout=self.connection.timeout_s, metadata=self.connection.metadata
+            )
+        except grpc.aio.AioRpcError as failure:
+            raise self.connection.error(failure) from None
+        return str(answer.upload_id)

@@ -1,0 +1,455 @@
+"""Every call of the contract as a request, its method, and how its answer is read; the two clients share them."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from biometrik import wire
+from biometrik.client.connection import error_of
+from biometrik.errors import BiometrikError, InvalidInputError, ProtocolError
+from biometrik.imaging import encode_png
+from biometrik.reasons import Locale
+from biometrik.samples import Sample, UnreadableSample
+from biometrik.types import (
+    Decision,
+    Encounter,
+    EncounterStatus,
+    Enrollment,
+    ErasureCertificate,
+    FaceImage,
+    GalleryInfo,
+    GalleryKind,
+    Identification,
+    RequestContext,
+    SampleReport,
+    Subject,
+    Template,
+)
+from biometrik.v1 import (
+    admin_service_pb2,
+    context_pb2,
+    decision_pb2,
+    enrollment_service_pb2,
+    gallery_service_pb2,
+    identification_service_pb2,
+    sample_pb2,
+    sample_service_pb2,
+    subject_service_pb2,
+    verification_service_pb2,
+)
+
+T = TypeVar("T")
+
+_PACKAGE: Final = "/biometrik.v1"
+#: Samples above this many bytes are uploaded in pieces first.
+UPLOAD_BYTES: Final = 4 << 20
+#: Length of a piece: small enough that a weak line shows progress, large enough that it does not matter elsewhere.
+CHUNK_BYTES: Final = 256 << 10
+
+#: A request's samples, ready to be sent.
+Presentations = Sequence[sample_pb2.Presentation]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """One call.
+
+    Parameters
+    ----------
+    method : str
+        Its full name.
+    request : Message
+        What is sent.
+    response : type of Message
+        What comes back.
+    read : callable
+        Turns that into the library's value.
+    """
+
+    method: str
+    request: Message
+    response: type[Message]
+    read: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a service is and accepts; see GetCapabilities in the contract.
+
+    Parameters
+    ----------
+    version, model_contract_id, provider, precision, quality_profile : str
+        Of the software, its models, where and how they run, and the thresholds of quality in force.
+    policies : dict of str to (float, float)
+        Name → target FMR and FPIR.
+    calibration_ids : tuple of str
+        Evidence in force.
+    max_message_bytes, max_samples, max_concurrent_requests : int
+        Bounds.
+    """
+
+    version: str
+    model_contract_id: str
+    provider: str
+    precision: str
+    quality_profile: str
+    policies: dict[str, tuple[float, float]]
+    calibration_ids: tuple[str, ...]
+    max_message_bytes: int
+    max_samples: int
+    max_concurrent_requests: int
+
+
+class Operations:
+    """Builds calls in one language.
+
+    Parameters
+    ----------
+    locale : {"en", "id"}
+        Of advice.
+    """
+
+    def __init__(self, locale: Locale) -> None:
+        self._locale = locale
+
+    # --- samples ---------------------------------------------------------------------------------------------
+
+    def presentation(self, sample: Sample) -> sample_pb2.Presentation:
+        """Return a sample to be sent as it is, or a large one without its content: see :func:`content`."""
+        if isinstance(sample, Template):
+            return sample_pb2.Presentation(template=wire.template_to_wire(sample))
+        message = sample_pb2.Sample(modality=sample_pb2.MODALITY_FACE)
+        if isinstance(sample, FaceImage):
+            wire.origin_to_wire(sample.origin, message)
+        data = content(sample)
+        if len(data) <= UPLOAD_BYTES:
+            message.data = data
+        return sample_pb2.Presentation(sample=message)
+
+    def quality(self, samples: Presentations) -> Operation[tuple[SampleReport, ...]]:
+        """AssessQuality."""
+        request = sample_service_pb2.AssessQualityRequest(context=self.context(), samples=_only_samples(samples))
+        return Operation(
+            f"{_PACKAGE}.SampleService/AssessQuality",
+            request,
+            sample_service_pb2.AssessQualityResponse,
+            lambda answer: wire.reports_from_wire(answer.samples),
+        )
+
+    def extract(self, samples: Presentations) -> Operation[tuple[Template | None, ...]]:
+        """ExtractTemplates."""
+        request = sample_service_pb2.ExtractTemplatesRequest(context=self.context(), samples=_only_samples(samples))
+        return Operation(
+            f"{_PACKAGE}.SampleService/ExtractTemplates",
+            request,
+            sample_service_pb2.ExtractTemplatesResponse,
+            lambda answer: tuple(
+                wire.template_from_wire(row.template) if row.HasField("template") else None
+                for row in answer.extractions
+            ),
+        )
+
+    def compare(
+        self, probe: Presentations, reference: Presentations, max_fmr: float, policy: str
+    ) -> Operation[Decision]:
+        """CompareSamples."""
+        request = sample_service_pb2.CompareSamplesRequest(
+            context=self.context(), probe=probe, reference=reference, threshold=_fmr(max_fmr, policy)
+        )
+        return Operation(
+            f"{_PACKAGE}.SampleService/CompareSamples",
+            request,
+            sample_service_pb2.CompareSamplesResponse,
+            lambda answer: wire.decision_from_wire(answer.decision),
+        )
+
+    # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        samples: Presentations,
+        max_fmr: float,
+        policy: str,
+        *,
+        subject_id: str = "",
+        encounter_id: str = "",
+        subject_ids: Sequence[str] = (),
+    ) -> Operation[Decision]:
+        """Verify, against one of the three."""
+        request = verification_service_pb2.VerifyRequest(
+            context=self.context(), samples=samples, threshold=_fmr(max_fmr, policy)
+        )
+        if encounter_id:
+            request.encounter_id = encounter_id
+        elif subject_ids:
+            request.subjects.subject_ids.extend(subject_ids)
+        else:
+            request.subject_id = subject_id
+        return Operation(
+            f"{_PACKAGE}.VerificationService/Verify",
+            request,
+            verification_service_pb2.VerifyResponse,
+            lambda answer: wire.decision_from_wire(answer.decision),
+        )
+
+    def identify_request(
+        self, samples: Presentations, options: identification_service_pb2.SearchOptions
+    ) -> identification_service_pb2.IdentifyRequest:
+        """Return what Identify and IdentifyMany are asked."""
+        return identification_service_pb2.IdentifyRequest(context=self.context(), samples=samples, options=options)
+
+    def identify(
+        self, samples: Presentations, options: identification_service_pb2.SearchOptions
+    ) -> Operation[Identification]:
+        """Identify."""
+        return Operation(
+            f"{_PACKAGE}.IdentificationService/Identify",
+            self.identify_request(samples, options),
+            identification_service_pb2.IdentifyResponse,
+            lambda answer: wire.identification_from_wire(answer.identification),
+        )
+
+    def identify_stored(
+        self, subject_id: str, options: identification_service_pb2.SearchOptions
+    ) -> Operation[Identification]:
+        """IdentifyStored."""
+        return Operation(
+            f"{_PACKAGE}.IdentificationService/IdentifyStored",
+            identification_service_pb2.IdentifyStoredRequest(
+                context=self.context(), subject_id=subject_id, options=options
+            ),
+            identification_service_pb2.IdentifyStoredResponse,
+            lambda answer: wire.identification_from_wire(answer.identification),
+        )
+
+    # --- enrolment and the gallery ---------------------------------------------------------------------------
+
+    def enroll(
+        self,
+        subject_id: str,
+        samples: Presentations,
+        galleries: Sequence[str] | None,
+        override: str,
+        context: RequestContext | None,
+    ) -> Operation[Enrollment]:
+        """Enroll."""
+        request = enrollment_service_pb2.EnrollRequest(
+            context=self._writing(context), subject_id=subject_id, samples=samples, override_reason=override
+        )
+        if galleries is None:
+            request.default_gallery = True
+        else:
+            request.galleries.CopyFrom(enrollment_service_pb2.GalleryNames(names=galleries))
+        return Operation(
+            f"{_PACKAGE}.EnrollmentService/Enroll",
+            request,
+            enrollment_service_pb2.EnrollResponse,
+            wire.enrollment_from_wire,
+        )
+
+    def erase(self, subject_id: str, context: RequestContext | None) -> Operation[ErasureCertificate]:
+        """EraseSubject."""
+        return Operation(
+            f"{_PACKAGE}.SubjectService/EraseSubject",
+            subject_service_pb2.EraseSubjectRequest(context=self._writing(context), subject_id=subject_id),
+            subject_service_pb2.EraseSubjectResponse,
+            lambda answer: wire.certificate_from_wire(answer.certificate),
+        )
+
+    def subject(self, subject_id: str) -> Operation[Subject]:
+        """GetSubject."""
+        return Operation(
+            f"{_PACKAGE}.SubjectService/GetSubject",
+            subject_service_pb2.GetSubjectRequest(context=self.context(), subject_id=subject_id),
+            subject_service_pb2.GetSubjectResponse,
+            lambda answer: wire.subject_from_wire(answer.subject),
+        )
+
+    def subjects(self, gallery: str | None, after: str, limit: int) -> Operation[list[Subject]]:
+        """ListMembers; its page token is the id of the last subject before the page."""
+        return Operation(
+            f"{_PACKAGE}.GalleryService/ListMembers",
+            gallery_service_pb2.ListMembersRequest(
+                context=self.context(), gallery=gallery or "", page_token=after, page_size=_counted("limit", limit)
+            ),
+            gallery_service_pb2.ListMembersResponse,
+            lambda answer: [wire.subject_from_wire(subject) for subject in answer.subjects],
+        )
+
+    def encounter(self, encounter_id: str) -> Operation[Encounter]:
+        """GetEncounter."""
+        return Operation(
+            f"{_PACKAGE}.SubjectService/GetEncounter",
+            subject_service_pb2.GetEncounterRequest(context=self.context(), encounter_id=encounter_id),
+            subject_service_pb2.GetEncounterResponse,
+            lambda answer: wire.encounter_from_wire(answer.encounter),
+        )
+
+    def set_encounter_status(
+        self, encounter_id: str, status: EncounterStatus, context: RequestContext | None
+    ) -> Operation[Encounter]:
+        """SetEncounterStatus."""
+        return Operation(
+            f"{_PACKAGE}.SubjectService/SetEncounterStatus",
+            subject_service_pb2.SetEncounterStatusRequest(
+                context=self._writing(context), encounter_id=encounter_id, status=wire.STATUSES.to_wire(status)
+            ),
+            subject_service_pb2.SetEncounterStatusResponse,
+            lambda answer: wire.encounter_from_wire(answer.encounter),
+        )
+
+    def set_encounter_galleries(
+        self, encounter_id: str, galleries: Sequence[str], context: RequestContext | None
+    ) -> Operation[Encounter]:
+        """SetEncounterGalleries."""
+        return Operation(
+            f"{_PACKAGE}.SubjectService/SetEncounterGalleries",
+            subject_service_pb2.SetEncounterGalleriesRequest(
+                context=self._writing(context), encounter_id=encounter_id, galleries=galleries
+            ),
+            subject_service_pb2.SetEncounterGalleriesResponse,
+            lambda answer: wire.encounter_from_wire(answer.encounter),
+        )
+
+    def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind,
+        legal_basis: str,
+        retention_days: int,
+        context: RequestContext | None,
+    ) -> Operation[GalleryInfo]:
+        """CreateGallery."""
+        return Operation(
+            f"{_PACKAGE}.GalleryService/CreateGallery",
+            gallery_service_pb2.CreateGalleryRequest(
+                context=self._writing(context),
+                name=name,
+                kind=wire.KINDS.to_wire(kind),
+                legal_basis=legal_basis,
+                retention_days=_counted("retention_days", retention_days),
+            ),
+            gallery_service_pb2.CreateGalleryResponse,
+            lambda answer: wire.gallery_from_wire(answer.gallery),
+        )
+
+    def gallery(self, name: str) -> Operation[GalleryInfo]:
+        """GetGallery."""
+        return Operation(
+            f"{_PACKAGE}.GalleryService/GetGallery",
+            gallery_service_pb2.GetGalleryRequest(context=self.context(), name=name),
+            gallery_service_pb2.GetGalleryResponse,
+            lambda answer: wire.gallery_from_wire(answer.gallery),
+        )
+
+    def galleries(self, token: str) -> Operation[tuple[list[GalleryInfo], str]]:
+        """ListGalleries: a page, and the token of the next."""
+        return Operation(
+            f"{_PACKAGE}.GalleryService/ListGalleries",
+            gallery_service_pb2.ListGalleriesRequest(context=self.context(), page_size=1000, page_token=token),
+            gallery_service_pb2.ListGalleriesResponse,
+            lambda answer: ([wire.gallery_from_wire(row) for row in answer.galleries], answer.next_page_token),
+        )
+
+    def delete_gallery(self, name: str, context: RequestContext | None) -> Operation[None]:
+        """DeleteGallery."""
+        return Operation(
+            f"{_PACKAGE}.GalleryService/DeleteGallery",
+            gallery_service_pb2.DeleteGalleryRequest(context=self._writing(context), name=name),
+            gallery_service_pb2.DeleteGalleryResponse,
+            lambda _: None,
+        )
+
+    def capabilities(self) -> Operation[Capabilities]:
+        """GetCapabilities."""
+        return Operation(
+            f"{_PACKAGE}.AdminService/GetCapabilities",
+            admin_service_pb2.GetCapabilitiesRequest(context=self.context()),
+            admin_service_pb2.GetCapabilitiesResponse,
+            _capabilities,
+        )
+
+    def context(self) -> context_pb2.RequestContext:
+        """Return the context of calls that write nothing."""
+        return wire.context_to_wire(RequestContext(), self._locale)
+
+    def _writing(self, context: RequestContext | None) -> context_pb2.RequestContext:
+        # A write always has a transaction id, so that it can be tried again when the line fails.
+        context = context or RequestContext()
+        if not context.transaction_id:
+            context = replace(context, transaction_id=uuid.uuid4().hex)
+        return wire.context_to_wire(context, self._locale)
+
+
+def content(sample: Sample) -> bytes:
+    """Return the bytes of a sample that is not a template: as they were read, or its pixels as PNG."""
+    if isinstance(sample, Template):
+        raise InvalidInputError("sample: expected an image, got a template")
+    if isinstance(sample, UnreadableSample):
+        return sample.data
+    return sample.encoded or encode_png(sample.pixels)
+
+
+def search_options(
+    max_fpir: float | None, policy: str, galleries: Sequence[str] | None, max_candidates: int, excluding: str
+) -> identification_service_pb2.SearchOptions:
+    """Return what is searched, and how much of it is wanted."""
+    options = identification_service_pb2.SearchOptions(
+        galleries=galleries or (),
+        max_candidates=_counted("max_candidates", max_candidates, least=1),
+        excluded_subject_id=excluding,
+    )
+    if policy:
+        options.threshold.policy = policy
+    elif max_fpir is None:
+        options.without_decision = True
+    else:
+        options.threshold.fpir = max_fpir
+    return options
+
+
+def answer_of_many(answer: identification_service_pb2.IdentifyManyResponse) -> Identification | BiometrikError:
+    """Return one search's answer, or why there is none."""
+    match answer.WhichOneof("result"):
+        case "identification":
+            return wire.identification_from_wire(answer.identification)
+        case "error":
+            said = answer.error
+            error = error_of(said.reason, said.message, dict(said.metadata))
+            error.add_note(said.localized_message)
+            return error
+    return ProtocolError("service: expected an answer or an error, got neither")
+
+
+def _only_samples(presentations: Presentations) -> list[sample_pb2.Sample]:
+    if any(p.WhichOneof("kind") != "sample" for p in presentations):
+        raise InvalidInputError("samples: expected images, got a template")
+    return [presentation.sample for presentation in presentations]
+
+
+def _fmr(max_fmr: float, policy: str) -> decision_pb2.Threshold:
+    return decision_pb2.Threshold(policy=policy) if policy else decision_pb2.Threshold(fmr=max_fmr)
+
+
+def _counted(name: str, value: int, *, least: int = 0) -> int:
+    if not least <= value < 1 << 32:
+        raise InvalidInputError(f"{name}: expected {least} or more, got {value}")
+    return value
+
+
+def _capabilities(answer: admin_service_pb2.GetCapabilitiesResponse) -> Capabilities:
+    return Capabilities(
+        version=answer.version,
+        model_contract_id=answer.model_contract_id,
+        provider=answer.provider,
+        precision=answer.precision,
+        quality_profile=answer.quality_profile,
+        policies={policy.name: (policy.fmr, policy.fpir) for policy in answer.policies},
+        calibration_ids=tuple(calibration.calibration_id for calibration in answer.calibrations),
+        max_message_bytes=answer.limits.max_message_bytes,
+        max_samples=answer.limits.max_samples,
+        max_concurrent_requests=answer.limits.max_concurrent_requests,
+    )

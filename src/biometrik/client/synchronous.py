@@ -1,0 +1,352 @@
+"""The service for programs that wait for each answer."""
+
+import hashlib
+import queue
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from biometrik.client.connection import Connection
+from biometrik.client.operations import (
+    CHUNK_BYTES,
+    Capabilities,
+    Operation,
+    Operations,
+    Presentations,
+    answer_of_many,
+    content,
+    search_options,
+)
+from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.samples import Sample
+from biometrik.types import (
+    DEFAULT_MAX_FMR,
+    DEFAULT_MAX_FPIR,
+    Decision,
+    Encounter,
+    EncounterStatus,
+    Enrollment,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    Identification,
+    RequestContext,
+    SampleReport,
+    Subject,
+    Template,
+)
+from biometrik.v1 import identification_service_pb2, sample_service_pb2
+
+T = TypeVar("T")
+
+_UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
+_IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
+
+
+class Client:
+    """A service of one engine; every method is safe to call from several threads.
+
+    Methods take and return what those of :class:`biometrik.Engine` do, and raise the same errors; where they can,
+    ``policy`` names an error rate of the server's configuration in place of a number. Besides, each may raise a
+    ServiceError. A call that the service did not answer is tried again, writes under their transaction id. Make one
+    after a fork, not before.
+
+    Parameters
+    ----------
+    address : str or Connection
+        ``host:port`` or ``unix:/path``; a Connection also says how to prove who calls.
+    """
+
+    def __init__(self, address: str | Connection) -> None:
+        self.connection = address if isinstance(address, Connection) else Connection(address)
+        self._operations = Operations(self.connection.locale)
+        credentials, options = self.connection.credentials, self.connection.options
+        self._channel = (
+            grpc.insecure_channel(self.connection.address, options)
+            if credentials is None
+            else grpc.secure_channel(self.connection.address, credentials, options)
+        )
+
+    def close(self) -> None:
+        """End the connection; calls in flight fail."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+        """Return when the service can be reached; raises ServiceTimeoutError if it does not."""
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout_s)
+        except grpc.FutureTimeoutError:
+            raise ServiceTimeoutError(
+                f"service at {self.connection.address}: expected to be reached within {timeout_s:g} s, was not;"
+                " is it running, and does TLS fit?"
+            ) from None
+
+    def capabilities(self) -> Capabilities:
+        """Return what the service is and accepts."""
+        return self._do(self._operations.capabilities())
+
+    # --- samples ---------------------------------------------------------------------------------------------
+
+    def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:
+        """Return what is to be said of each image; see :meth:`biometrik.Engine.quality`."""
+        return self._do(self._operations.quality(self._presented(samples)))
+
+    def extract(self, samples: Sequence[Sample]) -> tuple[Template | None, ...]:
+        """Return a template an image; see :meth:`biometrik.Engine.extract`."""
+        return self._do(self._operations.extract(self._presented(samples)))
+
+    def compare(
+        self,
+        probe: Sequence[Sample],
+        reference: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+    ) -> Decision:
+        """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
+        sides = self._presented(probe), self._presented(reference)
+        return self._do(self._operations.compare(*sides, max_fmr, policy))
+
+    # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
+
+    def verify(
+        self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+    ) -> Decision:
+        """Say whether the person is the enrolled subject; see :meth:`biometrik.Engine.verify`."""
+        presented = self._presented(samples)
+        return self._do(self._operations.verify(presented, max_fmr, policy, subject_id=subject_id))
+
+    def verify_any(
+        self,
+        subject_ids: Sequence[str],
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+    ) -> Decision:
+        """Say whether the person is one of a few; see :meth:`biometrik.Engine.verify_any`."""
+        presented = self._presented(samples)
+        return self._do(self._operations.verify(presented, max_fmr, policy, subject_ids=tuple(subject_ids)))
+
+    def verify_encounter(
+        self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+    ) -> Decision:
+        """Say whether the person is who was enrolled then; see :meth:`biometrik.Engine.verify_encounter`."""
+        presented = self._presented(samples)
+        return self._do(self._operations.verify(presented, max_fmr, policy, encounter_id=encounter_id))
+
+    def identify(
+        self,
+        samples: Sequence[Sample],
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+        excluding: str = "",
+    ) -> Identification:
+        """Search for the person; see :meth:`biometrik.Engine.identify`."""
+        options = search_options(max_fpir, policy, galleries, max_candidates, excluding)
+        return self._do(self._operations.identify(self._presented(samples), options))
+
+    def identify_stored(
+        self,
+        subject_id: str,
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+    ) -> Identification:
+        """Search with what is stored of a subject; see :meth:`biometrik.Engine.identify_stored`."""
+        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        return self._do(self._operations.identify_stored(subject_id, options))
+
+    def identify_many(
+        self,
+        people: Iterable[tuple[str, Sequence[Sample]]],
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        policy: str = "",
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+        timeout_s: float | None = None,
+    ) -> Iterator[tuple[str, Identification | BiometrikError]]:
+        """Search for many people over one stream.
+
+        Parameters
+        ----------
+        people : iterable of (tag, samples)
+            Read as the service takes them. Tags are the caller's, at most 128 characters.
+        max_fpir, policy, galleries, max_candidates
+            As for :meth:`identify`, for all of them.
+        timeout_s : float or None
+            For the whole stream; None for no bound.
+
+        Yields
+        ------
+        tag, answer
+            As they are ready, in any order; an error where that search had none.
+
+        Raises
+        ------
+        ServiceError
+            The stream broke: those without an answer must be asked again.
+        """
+        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        call = self._channel.stream_stream(
+            _IDENTIFY_MANY,
+            identification_service_pb2.IdentifyManyRequest.SerializeToString,
+            identification_service_pb2.IdentifyManyResponse.FromString,
+        )
+        # gRPC reads requests on a thread of its own and hides what they raise: it is kept, and raised here.
+        broken: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+        def requests() -> Iterator[identification_service_pb2.IdentifyManyRequest]:
+            try:
+                for tag, samples in people:
+                    request = self._operations.identify_request(self._presented(samples), options)
+                    yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
+            except BaseException as error:
+                broken.put(error)
+                raise
+
+        answers = call(requests(), timeout=timeout_s, metadata=self.connection.metadata)
+        try:
+            for answer in answers:
+                yield answer.tag, answer_of_many(answer)
+        except grpc.RpcError as failure:
+            if not broken.empty():
+                raise broken.get() from None
+            raise self.connection.error(failure) from None
+        finally:
+            answers.cancel()
+
+    # --- enrolment and the gallery ---------------------------------------------------------------------------
+
+    def enroll(
+        self,
+        subject_id: str,
+        samples: Sequence[Sample],
+        *,
+        galleries: Sequence[str] | None = None,
+        override: str = "",
+        context: RequestContext | None = None,
+    ) -> Enrollment:
+        """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
+        presented = self._presented(samples)
+        return self._do(self._operations.enroll(subject_id, presented, galleries, override, context))
+
+    def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
+        """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""
+        return self._do(self._operations.erase(subject_id, context))
+
+    def subject(self, subject_id: str) -> Subject:
+        """Return a subject with its encounters; raises SubjectNotFoundError."""
+        return self._do(self._operations.subject(subject_id))
+
+    def subjects(self, *, gallery: str | None = None, after: str = "", limit: int = 100) -> list[Subject]:
+        """Return a page of subjects; see :meth:`biometrik.Engine.subjects`."""
+        return self._do(self._operations.subjects(gallery, after, limit))
+
+    def encounter(self, encounter_id: str) -> Encounter:
+        """Return an encounter; raises EncounterNotFoundError."""
+        return self._do(self._operations.encounter(encounter_id))
+
+    def set_encounter_status(
+        self, encounter_id: str, status: EncounterStatus, *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Let an encounter take part in comparisons, or not; raises EncounterNotFoundError."""
+        return self._do(self._operations.set_encounter_status(encounter_id, status, context))
+
+    def set_encounter_galleries(
+        self, encounter_id: str, galleries: Sequence[str], *, context: RequestContext | None = None
+    ) -> Encounter:
+        """Move an encounter to other galleries; raises EncounterNotFoundError, GalleryNotFoundError."""
+        return self._do(self._operations.set_encounter_galleries(encounter_id, galleries, context))
+
+    def create_gallery(
+        self,
+        name: str,
+        kind: GalleryKind = GalleryKind.POPULATION,
+        *,
+        legal_basis: str = "",
+        retention_days: int = 0,
+        context: RequestContext | None = None,
+    ) -> GalleryInfo:
+        """Create a gallery; see :meth:`biometrik.Engine.create_gallery`."""
+        return self._do(self._operations.create_gallery(name, kind, legal_basis, retention_days, context))
+
+    def gallery(self, name: str) -> GalleryInfo:
+        """Return a gallery; raises GalleryNotFoundError."""
+        return self._do(self._operations.gallery(name))
+
+    def galleries(self) -> list[GalleryInfo]:
+        """Return all galleries, in the order of their names."""
+        rows, token = self._do(self._operations.galleries(""))
+        while token:
+            more, token = self._do(self._operations.galleries(token))
+            rows += more
+        return rows
+
+    def delete_gallery(self, name: str, *, context: RequestContext | None = None) -> None:
+        """Delete a gallery; see :meth:`biometrik.Engine.delete_gallery`."""
+        self._do(self._operations.delete_gallery(name, context))
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _do(self, operation: Operation[T]) -> T:
+        call: grpc.UnaryUnaryMultiCallable[Message, Any] = self._channel.unary_unary(
+            operation.method,
+            lambda request: request.SerializeToString(),
+            operation.response.FromString,
+        )
+        try:
+            answer = call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
+        except grpc.RpcError as failure:
+            raise self.connection.error(failure) from None
+        return operation.read(answer)
+
+    def _presented(self, samples: Sequence[Sample]) -> Presentations:
+        presented = [self._operations.presentation(sample) for sample in samples]
+        for sample, message in zip(samples, presented, strict=True):
+            if message.WhichOneof("kind") == "sample" and message.sample.WhichOneof("content") is None:
+                message.sample.upload_id = self._upload(content(sample))
+        return presented
+
+    def _upload(self, data: bytes) -> str:
+        call = self._channel.stream_unary(
+            _UPLOAD,
+            sample_service_pb2.UploadSampleRequest.SerializeToString,
+            sample_service_pb2.UploadSampleResponse.FromString,
+        )
+        try:
+            answer = call(
+                pieces(data, self._operations), timeout=self.connection.timeout_s, metadata=self.connection.metadata
+            )
+        except grpc.RpcError as failure:
+            raise self.connection.error(failure) from None
+        return str(answer.upload_id)
+
+
+def pieces(data: bytes, operations: Operations) -> Iterator[sample_service_pb2.UploadSampleRequest]:
+    """Yield an upload's messages."""
+    first: dict[str, Any] = {
+        "context": operations.context(),
+        "total_size_bytes": len(data),
+        "sha256": hashlib.sha256(data).digest(),
+    }
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield sample_service_pb2.UploadSampleRequest(chunk=data[start : start + CHUNK_BYTES], **first)
+        first = {}

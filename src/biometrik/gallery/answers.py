@@ -1,0 +1,46 @@
+"""The answers of writes as JSON objects: kept with a transaction, so that its repeat gets the first one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from biometrik.gallery.records import Answer, Change, GalleryChange
+from biometrik.types import Encounter, EncounterStatus, ErasureCertificate, GalleryInfo, GalleryKind
+
+
+def as_json(answer: Answer) -> str:
+    """Return an answer as text, its fields by name; the functions below read it again."""
+    return json.dumps(asdict(answer), default=_plain)
+
+
+def change(fields: Mapping[str, Any]) -> Change:
+    """Return what a write did to an encounter."""
+    encounter = dict(fields["encounter"])
+    encounter["status"] = EncounterStatus(encounter["status"])
+    encounter["galleries"] = tuple(encounter["galleries"])
+    encounter["created_at"] = datetime.fromisoformat(encounter["created_at"])
+    return Change(fields["event"], fields["number"], Encounter(**encounter))
+
+
+def erasure(fields: Mapping[str, Any]) -> ErasureCertificate:
+    """Return an erasure's certificate."""
+    return ErasureCertificate(**{**fields, "erased_at": datetime.fromisoformat(fields["erased_at"])})
+
+
+def gallery_change(fields: Mapping[str, Any]) -> GalleryChange:
+    """Return what the creation or deletion of a gallery did."""
+    gallery = dict(fields["gallery"])
+    gallery["kind"] = GalleryKind(gallery["kind"])
+    gallery["created_at"] = datetime.fromisoformat(gallery["created_at"])
+    return GalleryChange(fields["event"], GalleryInfo(**gallery))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return str(value.value)
+    raise TypeError(f"answer: expected a time or a name, got {type(value).__name__}")

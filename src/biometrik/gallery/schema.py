@@ -1,0 +1,87 @@
+"""The definition of the SQLite store's tables, and how a file of an older version is brought to it."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from biometrik.gallery import answers, tables
+from biometrik.gallery.database import Schema
+from biometrik.gallery.records import DEFAULT_GALLERY, Answer, Change, EventKind, certificate
+from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind
+
+# Every table but `templates` (whose blobs carry their own) ends in a checksum over the other columns: SQLite's
+# checks find damage to its structure, not to a value. Numbers are never given twice (AUTOINCREMENT), because index
+# and log outlive a row. `templates` is a table with rowids: blobs in one without are 3–4 times slower.
+_GALLERIES: Final = """\
+CREATE TABLE galleries (
+    gallery INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created_at TEXT NOT NULL,
+    legal_basis TEXT NOT NULL, retention_days INTEGER NOT NULL, crc INTEGER NOT NULL);
+"""
+_OTHERS: Final = """\
+CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE encounters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, encounter_id TEXT NOT NULL UNIQUE,
+    subject_id TEXT NOT NULL REFERENCES subjects, status TEXT NOT NULL, created_at TEXT NOT NULL,
+    templates INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX encounters_of_subject ON encounters (subject_id);
+CREATE TABLE encounter_galleries (
+    encounter INTEGER NOT NULL REFERENCES encounters, gallery INTEGER NOT NULL REFERENCES galleries,
+    crc INTEGER NOT NULL, PRIMARY KEY (encounter, gallery));
+CREATE INDEX encounters_of_gallery ON encounter_galleries (gallery);
+CREATE TABLE templates (
+    encounter INTEGER NOT NULL REFERENCES encounters, ordinal INTEGER NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (encounter, ordinal));
+CREATE TABLE transactions (
+    transaction_id TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, subject_id TEXT NOT NULL,
+    encounter_id TEXT NOT NULL, details TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+CREATE TRIGGER events_have_no_gaps BEFORE INSERT ON events
+    WHEN NEW.sequence <> (SELECT coalesce(max(sequence), 0) + 1 FROM events)
+    BEGIN SELECT RAISE(ABORT, 'events: append-only'); END;
+"""
+
+
+def _create_default_gallery(connection: sqlite3.Connection) -> None:
+    tables.insert_gallery(connection, GalleryInfo(DEFAULT_GALLERY, GalleryKind.POPULATION, datetime.now(UTC), 0, 0))
+
+
+def _from_version_1(connection: sqlite3.Connection) -> None:
+    # Galleries get their legal basis and retention, both unsaid. Answers of transactions get all their fields: version
+    # 1 left out what a request of its two kinds says itself, and the event has it.
+    galleries = tables.rows(connection, "galleries")
+    given = tables.next_number(connection, "galleries") - 1
+    connection.execute("DROP TABLE galleries")  # altered, its definition would differ from that of a new file
+    connection.execute(_GALLERIES)
+    for row in galleries:
+        tables.insert(connection, "galleries", (*row, "", 0))
+    connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'galleries'", (given,))
+    for transaction_id, digest, answer in tables.rows(connection, "transactions"):
+        whole = answers.as_json(_answer_of_version_1(connection, json.loads(answer)))
+        connection.execute("DELETE FROM transactions WHERE transaction_id = ?", (transaction_id,))
+        tables.insert(connection, "transactions", (transaction_id, digest, whole))
+
+
+def _answer_of_version_1(connection: sqlite3.Connection, fields: Mapping[str, Any]) -> Answer:
+    (event,) = tables.events(connection, fields["event"] - 1, 1)
+    if event.kind is EventKind.ERASED:
+        erased_at = tables.time(fields["erased_at"])
+        return certificate(event.subject_id, erased_at, fields["encounters"], fields["templates"], event.sequence)
+    encounter = Encounter(
+        fields["encounter_id"],
+        event.subject_id,
+        EncounterStatus.ACTIVE,
+        tuple(json.loads(event.details["galleries"])),
+        tables.time(fields["created_at"]),
+        fields["templates"],
+    )
+    return Change(event.sequence, fields["number"], encounter)
+
+
+SCHEMA: Final = Schema(2, _GALLERIES + _OTHERS, _create_default_gallery, (_from_version_1,))

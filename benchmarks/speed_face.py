@@ -39,15 +39,20 @@ _SYSTEMS: Final[Mapping[str, Mapping[str, str]]] = {
     "OpenCV 4.14": {"system": "opencv", "version": "4.14.", "peer": "opencv4"},
 }
 #: Workload → label → bars: how many times faster than that the library is at least.
-_BARS: Final = {
+_BARS: Final[Mapping[str, Mapping[str, float]]] = {
     "photographs, 250 px": {"OpenCV 5": 1.1, "OpenCV 4.14": 2.0},
     "frames, 1080p": {"OpenCV 5": 3.0},
+    "frames, 640 × 360": {},
 }
+#: Workloads whose images go into the networks as they are: there the library and bare ONNX Runtime calls work on the
+#: same tensors. A larger frame is scaled down first, which bare calls are spared.
+_SAME_TENSORS: Final = ("photographs, 250 px", "frames, 640 × 360")
 #: The bf16 provider against OpenCV 5 on photographs, and the library's time over bare ONNX Runtime's.
 _BF16_BAR: Final = 1.6
 _OVERHEAD_BAR: Final = 1.10
 _PHOTOGRAPHS: Final = 40
 _FRAME: Final = (1920, 1080)
+_SMALL_FRAME: Final = (640, 360)
 
 
 def run(options: Options) -> Result:
@@ -85,7 +90,9 @@ def render(run: Mapping[str, Any], folder: Path) -> str:
         "One core, one thread, from decoded arrays: detection and embedding of one face an image, each system in its "
         f"own process, in turns over {run['parameters']['rounds']} rounds. OpenCV runs its FaceDetectorYN at native "
         "scale and FaceRecognizerSF, on plain fp32 weights. Milliseconds are processor time an image, median "
-        "(quartiles) of rounds; ratios are taken round by round.\n"
+        "(quartiles) of rounds; ratios are taken round by round. Bare ONNX Runtime makes the library's network runs on "
+        "the same tensors: on 1080p frames it is spared scaling 2 megapixels down, so the bar on the library's overhead "
+        "is held on the images that need none.\n"
     ]
     for k, (name, found) in enumerate(run["figures"].items()):
         rows = [
@@ -103,7 +110,7 @@ def render(run: Mapping[str, Any], folder: Path) -> str:
 
 def _workloads(options: Options, missing: dict[str, str]) -> dict[str, list[NDArray[np.uint8]]]:
     found = {}
-    photographs, frames = _BARS
+    photographs, frames, small_frames = _BARS
     folder = options.data / "lfw-dev"
     if (folder / "images").is_dir():
         paths = labelled_images(folder).paths
@@ -115,8 +122,11 @@ def _workloads(options: Options, missing: dict[str, str]) -> dict[str, list[NDAr
     astronaut = shipped_photograph()
     if astronaut is not None:
         found[frames] = [_frame(FaceImage.from_file(astronaut).pixels, side) for side in (560, 720, 900, 1080)]
+        found[small_frames] = [_scaled(frame) for frame in found[frames]]
     else:
-        missing[frames] = "scikit-image, whose photograph they are made of, is not installed; run scripts/setup"
+        missing[frames] = missing[small_frames] = (
+            "scikit-image, whose photograph they are made of, is not installed; run scripts/setup"
+        )
     if not found:
         raise NotRunError("; ".join(f"{what}: {why}" for what, why in missing.items()))
     return found
@@ -136,6 +146,10 @@ def _frame(photograph: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     left, top = (width - side) // 2, height - side
     frame[top : top + side, left : left + side] = cv2.resize(photograph, (side, side), interpolation=cv2.INTER_LINEAR)
     return np.asarray(frame, dtype=np.uint8)
+
+
+def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(frame, _SMALL_FRAME, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _saved(path: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
@@ -170,7 +184,7 @@ def _bars(figures: Mapping[str, Any]) -> tuple[Bar, ...]:
             if label in systems:
                 middle, low, high = systems[label]["cpu_ratio"]
                 bars.append(Bar(f"{name}: times faster than {label}", target, middle, "×", False, low, high))
-        if _BARE in systems:
+        if _BARE in systems and name in _SAME_TENSORS:
             # The other way round: our time over the bare runs'.
             middle, low, high = ratios(systems[_BARE]["cpu_s"], systems[_OURS]["cpu_s"])
             bars.append(Bar(f"{name}: time over {_BARE}", _OVERHEAD_BAR, middle, "×", True, low, high))

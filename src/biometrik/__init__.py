@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from biometrik.reasons import Reason as Reason
     from biometrik.types import Candidate as Candidate
     from biometrik.types import Decision as Decision
+    from biometrik.types import EncounterStatus as EncounterStatus
     from biometrik.types import Enrollment as Enrollment
     from biometrik.types import EnrollmentOutcome as EnrollmentOutcome
     from biometrik.types import ErasureCertificate as ErasureCertificate
-    from biometrik.types import EncounterStatus as EncounterStatus
     from biometrik.types import FaceImage as FaceImage
     from biometrik.types import GalleryKind as GalleryKind
     from biometrik.types import Identification as Identification

@@ -52,6 +52,11 @@ def test_who_did_not_run_has_no_bar(figures: dict[str, Any]) -> None:
     assert not any("4.14" in name or "bf16" in name for name in bars(figures))
 
 
+def test_overhead_is_held_where_the_networks_get_the_image_as_it_is(figures: dict[str, Any]) -> None:
+    names = [name for name in bars(figures) if "bare" in name]
+    assert names == [f"{name}: time over bare ONNX Runtime" for name in ("photographs, 250 px", "frames, 640 × 360")]
+
+
 def test_times_are_those_of_one_image(figures: dict[str, Any]) -> None:
     median, low, high = figures["frames, 1080p"]["systems"]["biometrik"]["cpu_ms"]
     assert (low, median, high) == pytest.approx((25.0, 30.0, 35.0))
@@ -61,7 +66,7 @@ def test_a_table_and_a_plot_for_each_workload(figures: dict[str, Any], tmp_path:
     text = speed_face.render({"parameters": {"rounds": 5}, "figures": figures}, tmp_path)
     assert "| biometrik | 30.0 (25.0 – 35.0) | 30.0 | 1.00 (1.00 – 1.00) | 20 |" in text
     assert "busy" not in text
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["face_speed_0.png", "face_speed_1.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"face_speed_{k}.png" for k in range(3)]
 
 
 def test_a_busy_machine_is_named(figures: dict[str, Any], tmp_path: Path) -> None:
@@ -73,7 +78,8 @@ def test_a_busy_machine_is_named(figures: dict[str, Any], tmp_path: Path) -> Non
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing: dict[str, str] = {}
     found = speed_face._workloads(Options(data=tmp_path), missing)
-    assert list(found) == ["frames, 1080p"]
+    assert list(found) == ["frames, 1080p", "frames, 640 × 360"]
+    assert {frame.shape for frame in found["frames, 640 × 360"]} == {(360, 640, 3)}
     assert {frame.shape for frame in found["frames, 1080p"]} == {(1080, 1920, 3)}
     assert "--data" in missing["photographs, 250 px"]
     monkeypatch.setattr(speed_face, "shipped_photograph", lambda: None)

@@ -1,0 +1,115 @@
+"""The office that the benchmarks of the service use: a database of enrolled people, and photographs at the counter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.history import NotRunError
+from benchmarks.options import Options
+from benchmarks.speed_face import shipped_photograph
+from biometrik.config import EngineConfig, ModelParameters
+from biometrik.engine import Engine
+from biometrik.face.embedding import to_template
+from biometrik.types import FaceImage, Outcome, Template
+
+#: Longest side of a photograph, pixels, and its JPEG quality: as counters send them.
+SIDE_PX: Final = 250
+_JPEG_QUALITY: Final = 90
+_PHOTOGRAPHS: Final = 32
+_CLAIMS: Final = 16
+_SEED: Final = 20_260
+#: Values of the default embedder's embeddings.
+_DIMENSION: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Who is enrolled, and what comes to the counter.
+
+    Parameters
+    ----------
+    database : Path
+        Closed; whoever opens it owns it.
+    photographs : Path
+        Folder of JPEG files, :data:`SIDE_PX` square, all of the person that is enrolled as each of ``claims``.
+    claims : tuple of str
+        Subjects whose verification with any of the photographs is a match.
+    enrolled : int
+        Subjects, the claims included; the others are random embeddings.
+    """
+
+    database: Path
+    photographs: Path
+    claims: tuple[str, ...]
+    enrolled: int
+
+    def images(self) -> list[FaceImage]:
+        """Return the photographs, decoded, with their bytes."""
+        return [FaceImage.from_file(path) for path in sorted(self.photographs.glob("*.jpg"))]
+
+
+def engine_config(options: Options) -> EngineConfig:
+    """Return the configuration of the engine in process; that of the servers is the same."""
+    return EngineConfig(models=ModelParameters(cache=options.cache))
+
+
+def furnish(folder: Path, options: Options, strangers: int) -> Office:
+    """Make an office in an empty folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where database and photographs go.
+    options : Options
+        Where the folded weights are.
+    strangers : int
+        Enrolled beside the claims.
+
+    Raises
+    ------
+    NotRunError
+        The photograph is not here, or not recognised.
+    """
+    shipped = shipped_photograph()
+    if shipped is None:
+        raise NotRunError("scikit-image, whose photograph is verified, is not installed; run scripts/setup")
+    random = np.random.default_rng(_SEED)
+    person = FaceImage.from_file(shipped)
+    photographs = folder / "photographs"
+    photographs.mkdir()
+    for k in range(_PHOTOGRAPHS):
+        (photographs / f"{k:02}.jpg").write_bytes(_taken_again(person.pixels, random))
+    claims = tuple(f"claim-{k:02}" for k in range(_CLAIMS))
+    office = Office(folder / "office.db", photographs, claims, len(claims) + strangers)
+    with Engine.open(office.database, engine_config(options)) as engine:
+        (prepared,) = engine.prepare([person])
+        for claim in claims:
+            engine.enroll(claim, [prepared])
+        for k in range(strangers):
+            engine.enroll(f"stranger-{k:05}", [_stranger(engine.model_contract_id, _DIMENSION, random)])
+        outcomes = {engine.verify(claims[0], [image]).outcome for image in office.images()}
+    if outcomes != {Outcome.MATCH}:
+        raise NotRunError(f"photographs: expected each to match, got {sorted(o.value for o in outcomes)}")
+    return office
+
+
+def _taken_again(pixels: NDArray[np.uint8], random: np.random.Generator) -> bytes:
+    # The photograph as another moment would have shown it: turned, nearer, brighter by a little.
+    height, width = pixels.shape[:2]
+    turn = cv2.getRotationMatrix2D((0.44 * width, 0.22 * height), random.uniform(-6, 6), random.uniform(0.95, 1.1))
+    turned = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
+    small = cv2.resize(turned, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    bright = cv2.convertScaleAbs(small, alpha=random.uniform(0.9, 1.1))
+    done, data = cv2.imencode(".jpg", bright[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert done
+    return bytes(data)
+
+
+def _stranger(contract: str, dimension: int, random: np.random.Generator) -> Template:
+    # A random direction: nobody's face, and not near anybody's.
+    vector = random.standard_normal(dimension).astype(np.float32)
+    return to_template(vector / np.linalg.norm(vector), contract)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-#: Makes a contestant ready for the images of a workload, and returns one pass over them: it counts the embeddings.
+#: Makes a contestant ready for the images of a workload, and returns one pass over them: it counts the embeddings, or
+#: the minutiae.
 System = Callable[[dict[str, Any]], Callable[[list[Image]], Callable[[], int]]]
 
 
@@ -117,24 +118,58 @@ def opencv(config: dict[str, Any]) -> Callable[[list[Image]], Callable[[], int]]
     return prepare
 
 
+def finger_pipeline(config: dict[str, Any]) -> Callable[[list[Image]], Callable[[], int]]:
+    """All that the library does with a print at 500 ppi, print by print; counts minutiae."""
+    from biometrik.config import FingerParameters
+    from biometrik.fingerprint.pipeline import FingerPipeline, ProcessedPrint
+    from biometrik.fingers import FingerprintImage
+
+    pipeline = FingerPipeline(FingerParameters(), _runtime(config))
+
+    def count(sample: FingerprintImage) -> int:
+        (found,) = pipeline.process([sample])
+        return len(found.minutiae) if isinstance(found, ProcessedPrint) else 0
+
+    def prepare(images: list[Image]) -> Callable[[], int]:
+        samples = [FingerprintImage(image, 500.0) for image in images]
+        return lambda: sum(count(sample) for sample in samples)
+
+    return prepare
+
+
+def published_leader(_config: dict[str, Any]) -> Callable[[list[Image]], Callable[[], int]]:
+    """The minutiae network as it was published, on whole prints; counts minutiae."""
+    from benchmarks.leader_as_published import PublishedLeader
+
+    network = PublishedLeader()
+    return lambda images: lambda: sum(len(network.minutiae(image)) for image in images)
+
+
 SYSTEMS: dict[str, System] = {
     "library": library,
     "whole_pipeline": whole_pipeline,
     "bare_onnxruntime": bare_onnxruntime,
     "opencv": opencv,
+    "finger_pipeline": finger_pipeline,
+    "published_leader": published_leader,
 }
 
 
 def _pipeline(config: dict[str, Any]) -> Any:
-    from biometrik.config import FaceParameters, ModelParameters, RuntimeParameters
+    from biometrik.config import FaceParameters
     from biometrik.face.pipeline import FacePipeline
+
+    return FacePipeline(FaceParameters(), _runtime(config))
+
+
+def _runtime(config: dict[str, Any]) -> Any:
+    from biometrik.config import ModelParameters, RuntimeParameters
     from biometrik.inference import Runtime
 
     parameters = RuntimeParameters(
         provider=config.get("provider", "cpu"), precision=config.get("precision", "fp32"), threads=1, batch_size=1
     )
-    runtime = config.get("runtime", Runtime)(parameters, ModelParameters(cache=Path(config["cache"])))
-    return FacePipeline(FaceParameters(), runtime)
+    return config.get("runtime", Runtime)(parameters, ModelParameters(cache=Path(config["cache"])))
 
 
 def main() -> None:

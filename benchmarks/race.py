@@ -83,6 +83,12 @@ class Contestant:
         self._process.stdin.flush()
         return self._answer()
 
+    def peak_mib(self) -> float:
+        """Return the largest resident size that the process has had, MiB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import plots as pictures
-from benchmarks.contestant import published_leader
 from benchmarks.history import Bar, NotRunError, Result
+from benchmarks.leader_as_published import PublishedLeader
 from benchmarks.options import Options
 from benchmarks.race import Contestant, ContestantError, quartiles, race, ratios
 from benchmarks.render import table
 from biometrik.config import FingerParameters, ModelParameters, RuntimeParameters
 from biometrik.finger_imaging import read_print
 from biometrik.fingerprint.pipeline import FingerPipeline, ProcessedPrint
+from biometrik.fingers import FingerprintImage
 from biometrik.inference import Runtime
 
 TITLE = "Fingerprint extraction speed"
@@ -133,23 +134,56 @@ def _raced(contestants: Mapping[str, Contestant], workload: str, prints: int, ro
 
 
 def _agreements(folder: Path, cache: Path) -> dict[str, dict[str, float]]:
-    from biometrik.fingers import FingerprintImage
-
     runtime = Runtime(RuntimeParameters(threads=1), ModelParameters(cache=cache))
-    pipeline = FingerPipeline(FingerParameters(min_minutiae=0), runtime)
-    published = published_leader({})
-    found: dict[str, dict[str, float]] = {}
+    pipeline = FingerPipeline(FingerParameters(), runtime)
+    published = PublishedLeader()
+    counts = {name: np.zeros(4, dtype=np.int64) for name in _SETS}
     for name in _SETS:
-        counts = np.zeros(4)
         for pixels in _prints(folder / name)[::_AGREEMENT_STEP]:
+            theirs, ours = published.minutiae(pixels), np.empty((0, 3), dtype=np.float32)
             (processed,) = pipeline.process([FingerprintImage(pixels, _PPI)])
-            theirs = published(pixels)
             if isinstance(processed, ProcessedPrint):
-                m = processed.minutiae
-                ours = np.stack([m.x, m.y, m.direction], axis=1)
-            else:
-                ours = np.empty((0, 3), dtype=np.float32)
-            counts += len(theirs), agreeing(theirs, ours), len(ours), agreeing(ours, theirs)
-        found[name] = _shares(counts)
-        found["all"] = _shares(counts + found.get("all", {}).get("_", 0)) if False else found.get("all", {})
-    return found
+                found = processed.minutiae
+                ours = np.stack([found.x, found.y, found.direction], axis=1)
+            counts[name] += len(theirs), agreeing(theirs, ours), len(ours), agreeing(ours, theirs)
+    counts["all four"] = np.sum(list(counts.values()), axis=0)
+    return {name: _shares(row.tolist()) for name, row in counts.items()}
+
+
+def agreeing(rows: NDArray[np.float32], others: NDArray[np.float32]) -> int:
+    """Count the rows x, y, direction that have one of the others within the tolerance.
+
+    Examples
+    --------
+    >>> agreeing(np.array([[5.0, 5.0, 0.01], [9.0, 5.0, 0.0]]), np.array([[6.0, 5.0, 6.27]]))
+    1
+    """
+    distance = np.hypot(rows[:, None, 0] - others[:, 0], rows[:, None, 1] - others[:, 1])
+    turned = np.abs((rows[:, None, 2] - others[:, 2] + np.pi) % (2 * np.pi) - np.pi)
+    return int(((distance <= _TOLERANCE[0]) & (turned <= _TOLERANCE[1])).any(axis=1).sum())
+
+
+def _shares(counts: Sequence[int]) -> dict[str, float]:
+    theirs, found, ours, confirmed = counts
+    return {
+        "published": theirs,
+        "ours": ours,
+        "found": found / max(1, theirs),
+        "confirmed": confirmed / max(1, ours),
+    }
+
+
+def _bars(figures: Mapping[str, Any]) -> tuple[Bar, ...]:
+    first = next(iter(_WORKLOADS))
+    middle, low, high = figures["workloads"][first]["systems"][_OURS]["cpu_ms"]
+    every = figures["agreement"]["all four"]
+    return (
+        Bar(f"{first}: time a print", _TIME_BAR_MS, middle, "ms", True, low, high),
+        Bar("process at its largest", _MEMORY_BAR_MIB, figures["memory_mib"][_OURS], "MiB"),
+        Bar("the published graph's minutiae that are found", 100 * _AGREEMENT_BAR, 100 * every["found"], "%", False),
+        Bar("minutiae that the published graph confirms", 100 * _AGREEMENT_BAR, 100 * every["confirmed"], "%", False),
+    )
+
+
+def _spread(row: Sequence[float]) -> str:
+    return f"{row[0]:.0f} ({row[1]:.0f} – {row[2]:.0f})"

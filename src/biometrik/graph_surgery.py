@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, checker, helper, numpy_helper
 
 from biometrik.errors import ModelError
+from biometrik.leader_graph import transcribe
 from biometrik.manifest import Normalisation, PReluForm, Recipe
 
 #: ONNX file format that folded models state; from 4 on, weights need not be graph inputs.
@@ -19,7 +20,8 @@ def fold(source: bytes, recipe: Recipe) -> bytes:
     """Rewrite a network.
 
     Always: weights stored as block-quantised integers (DequantizeLinear with ``block_size``, and the Reshape behind
-    it) become plain float32; Dropout goes; inputs that are weights go.
+    it) become plain float32; Dropout goes; inputs that are weights go. A network with a transcription is built anew
+    from its weights instead.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ def fold(source: bytes, recipe: Recipe) -> bytes:
         raise
     except Exception as error:  # the parser and the checker have no common type of their own
         raise ModelError(f"weights: expected an ONNX model, got {_first_line(error)}") from error
+    if recipe.transcription:
+        return _serialised(transcribe(model))
     graph = model.graph
     _fold_weights(graph)
     _drop_dropout(graph)
@@ -62,6 +66,10 @@ def fold(source: bytes, recipe: Recipe) -> bytes:
         _free_size(graph)
     _sweep(graph)
     model.ir_version = max(model.ir_version, _IR_VERSION)
+    return _serialised(model)
+
+
+def _serialised(model: ModelProto) -> bytes:
     try:
         checker.check_model(model)
     except checker.ValidationError as error:

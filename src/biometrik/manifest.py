@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from importlib import resources
@@ -21,7 +21,7 @@ from biometrik.errors import ModelError, ModelLicenceError, ModelNotFoundError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_REWRITES: Final = ("free-batch", "free-size", "bgr-to-rgb")
+_REWRITES: Final = ("free-batch", "free-size", "bgr-to-rgb", "leader")
 _T = TypeVar("_T")
 
 
@@ -30,6 +30,7 @@ class Role(Enum):
 
     FACE_DETECTOR = "face-detector"
     FACE_EMBEDDER = "face-embedder"
+    MINUTIAE_EXTRACTOR = "minutiae-extractor"
 
 
 class PReluForm(Enum):
@@ -80,6 +81,9 @@ class Recipe:
         Permute the first convolution's input channels, so that the network takes RGB instead of BGR.
     normalisation : Normalisation or None
         Put before the network, so that it takes 0..255.
+    transcription : str
+        The network that is built anew from its weights instead, "" for none; ``leader`` is the only one
+        (:mod:`biometrik.leader_graph`). Nothing else of the recipe applies to it.
     """
 
     prelu: PReluForm = PReluForm.REWRITTEN
@@ -87,10 +91,13 @@ class Recipe:
     free_size: bool = False
     bgr_to_rgb: bool = False
     normalisation: Normalisation | None = None
+    transcription: str = field(default="", repr=False)
 
     @property
     def label(self) -> str:
         """Short name of the recipe, for file names."""
+        if self.transcription:
+            return self.transcription
         return f"{self.prelu.value}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}"
 
 
@@ -316,8 +323,8 @@ def _role(table: Mapping[str, Any], where: str) -> Role:
     try:
         return Role(table.get("role"))
     except ValueError:
-        roles = " or ".join(role.value for role in Role)
-        raise ModelError(f"{where}: expected {roles} as role, got {table.get('role')!r}") from None
+        *most, last = (role.value for role in Role)
+        raise ModelError(f"{where}: expected {', '.join(most)} or {last} as role, got {table.get('role')!r}") from None
 
 
 def _recipe(table: Mapping[str, Any], role: Role, where: str) -> Recipe:
@@ -341,6 +348,7 @@ def _recipe(table: Mapping[str, Any], role: Role, where: str) -> Recipe:
         free_size="free-size" in steps,
         bgr_to_rgb="bgr-to-rgb" in steps,
         normalisation=normalisation,
+        transcription="leader" if "leader" in steps else "",
     )
 
 

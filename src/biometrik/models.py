@@ -154,7 +154,8 @@ def prepare(
     if entry.sha256 not in ("", sha256):
         raise ModelIntegrityError(f"weights {entry.id}: expected sha256 {entry.sha256}, got {sha256}; {_remedy(entry)}")
     cache = parameters.cache or default_cache_dir()
-    path = folded(source, sha256, entry.id.replace("/", "-"), replace(entry.recipe, prelu=prelu), cache)
+    recipe = entry.recipe if entry.recipe.transcription else replace(entry.recipe, prelu=prelu)
+    path = folded(source, sha256, entry.id.replace("/", "-"), recipe, cache)
     return Weights(entry, path, sha256)
 
 
@@ -190,7 +191,8 @@ def prepare_bundled(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> Iterat
     """
     for entry in manifest().weights:
         if isinstance(entry.place, Distribution):
-            for form in PReluForm:
+            forms = (PReluForm.REWRITTEN,) if entry.recipe.transcription else tuple(PReluForm)
+            for form in forms:
                 yield prepare(entry, parameters, prelu=form)
 
 

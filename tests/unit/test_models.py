@@ -18,6 +18,7 @@ from biometrik.manifest import Distribution, PReluForm, Role, manifest
 from biometrik.models import WeightsState, bundled, catalogue, default_cache_dir, prepare, prepare_bundled
 
 BUNDLED = ("yunet-2023mar", "sface-2021dec")
+LEADER = "leader-2026"
 OTHER = b"another file"
 
 
@@ -47,7 +48,7 @@ def test_ids_are_unique_and_packs_hold_both_roles() -> None:
     ids = [entry.id for entry in manifest().weights]
     assert len(ids) == len(set(ids))
     for known in manifest().packs:
-        assert {entry.role for entry in known.entries} == set(Role)
+        assert {entry.role for entry in known.entries} == {Role.FACE_DETECTOR, Role.FACE_EMBEDDER}
 
 
 def test_the_bundled_weights_are_those_of_the_issue() -> None:
@@ -57,7 +58,13 @@ def test_the_bundled_weights_are_those_of_the_issue() -> None:
     assert (sface.place, sface.size_bytes, sface.sha256[:8]) == (place, 10_667_852, "fb143eea")
     assert (yunet.licence, sface.licence) == ("MIT", "Apache-2.0")
     assert yunet.recipe.bgr_to_rgb
-    assert "open question" in (resources.files("biometrik_models") / "cards" / sface.card).read_text()
+    leader = manifest().entry(LEADER)
+    assert (leader.place, leader.size_bytes) == (Distribution("afis", "1.2.7"), 4_036_845)
+    assert leader.sha256 == "da96e1221eea4afdf153997d6c4854ed306c146cfac76046e66cdecc14b2a1bb"
+    assert leader.licence == "MIT"
+    assert leader.recipe.transcription == "leader"
+    for entry in (sface, leader):
+        assert "open question" in (resources.files("biometrik_models") / "cards" / entry.card).read_text()
 
 
 @pytest.mark.parametrize("id", BUNDLED)
@@ -171,7 +178,8 @@ def test_the_catalogue_shows_damage(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_all_bundled_weights_are_prepared_in_both_forms(tmp_path: Path) -> None:
     parameters = ModelParameters(cache=tmp_path)
     prepared = list(prepare_bundled(parameters))
-    assert [weights.entry.id for weights in prepared] == [id for id in BUNDLED for _ in PReluForm]
+    # LEADER has one form: it is built anew.
+    assert [weights.entry.id for weights in prepared] == [*(id for id in BUNDLED for _ in PReluForm), LEADER]
     assert {weights.path for weights in prepared} == set(tmp_path.iterdir())
     for id in BUNDLED:
         for form in PReluForm:
@@ -187,7 +195,7 @@ def test_the_module_says_what_it_prepared(tmp_path: Path) -> None:
     done = run_module(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert len(lines) == len(list(tmp_path.iterdir())) == 4
+    assert len(lines) == len(list(tmp_path.iterdir())) == 5
     assert lines[0].startswith("yunet-2023mar: sha256 49f000ec501fef24 verified, MIT, ready in ")
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert run_module(tmp_path).stdout == done.stdout

@@ -1,0 +1,1 @@
+"""Fingerprints: images to minutiae, templates and comparisons."""

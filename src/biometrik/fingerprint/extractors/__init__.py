@@ -1,0 +1,1 @@
+"""Minutiae extractors, one a file, each with the attribute ``EXTRACTOR``."""

@@ -21,7 +21,7 @@ PEERS = {"opencv4": "opencv-python-headless==4.14.0.94"}
 def names() -> list[str]:
     """Return the benchmarks that exist."""
     modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
-    return sorted(name for name in modules if name.startswith(("accuracy_", "speed_")))
+    return sorted(name for name in modules if name.startswith(("accuracy_", "load_", "speed_")))
 
 
 def load(name: str) -> Benchmark:
@@ -44,15 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=defaults.data, help="folder with the data sets")
     parser.add_argument("--cache", type=Path, default=defaults.cache, help="folder for folded weights")
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="interleaved rounds of a speed benchmark")
+    parser.add_argument("--minutes", type=float, default=defaults.minutes, help="how long a load benchmark goes on")
+    parser.add_argument("--trial", action="store_true", help="record and render nothing: the machine is not quiet")
     given = parser.parse_args(arguments)
-    options = Options(data=given.data, cache=given.cache, rounds=given.rounds)
+    options = Options(data=given.data, cache=given.cache, rounds=given.rounds, minutes=given.minutes)
     if given.list:
         print("\n".join(f"{name:20} {load(name).TITLE}" for name in names()))
         return 0
     if given.install_peers:
         install_peers(options.peers)
     chosen = [] if given.render else [name for name in names() if given.only in (None, name)]
-    complete = [_run(name, options) for name in chosen]
+    complete = [_run(name, options, trial=given.trial) for name in chosen]
+    if given.trial:
+        return 0 if all(complete) else 1
     readme = render({name: load(name) for name in names()}, HISTORY, ROOT / "benchmarks")
     print(f"rendered {readme.relative_to(ROOT)}")
     return 0 if all(complete) else 1
@@ -77,14 +81,15 @@ def install_peers(folder: Path) -> None:
             subprocess.run(command, check=True)
 
 
-def _run(name: str, options: Options) -> bool:
+def _run(name: str, options: Options, *, trial: bool) -> bool:
     print(f"{name}: {load(name).TITLE}", flush=True)
     try:
         run = record(name, load(name).run(options))
     except NotRunError as reason:
         print(f"  not run: {reason}")
         return False
-    append(run)
+    if not trial:
+        append(run)
     for bar in run["bars"]:
         verdict = "pass" if bar["passed"] else "FAIL"
         bound = f"{'≤' if bar['at_most'] else '≥'} {bar['target']:g}"

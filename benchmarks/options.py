@@ -21,16 +21,19 @@ class Options:
         Folder with other versions of packages to measure against.
     rounds : int
         Interleaved rounds of a speed benchmark.
+    minutes : float
+        How long a load benchmark keeps its load up.
     """
 
     data: Path = ROOT.parent / "shared" / "data"
     cache: Path = ROOT / ".cache"
     peers: Path = ROOT / "benchmarks" / ".peers"
     rounds: int = 15
+    minutes: float = 10.0
 
 
 class Benchmark(Protocol):
-    """A module of this folder named ``accuracy_…`` or ``speed_…``."""
+    """A module of this folder named ``accuracy_…``, ``speed_…`` or ``load_…``."""
 
     TITLE: str
 

@@ -113,6 +113,29 @@ def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> No
     _save(figure, path)
 
 
+def latency_over_time(bins: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
+    """Draw how long calls took while a load went on.
+
+    Parameters
+    ----------
+    bins : mapping
+        ``s``, middle of each span of time, seconds from the start; ``p50_ms`` and ``p99_ms`` of its calls.
+    title : str
+        What load.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    minutes = np.array(bins["s"]) / 60
+    for colour, name, label in ((_COLOURS[0], "p50_ms", "median"), (_COLOURS[3], "p99_ms", "99th percentile")):
+        axes.plot(minutes, bins[name], color=colour, label=label)
+    axes.set(xlabel="minutes", ylabel="ms until the answer", title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     # Without the program's name and date: equal figures give equal bytes.

@@ -137,6 +137,13 @@ def made(plan: Plan) -> Calls:
     return Calls(**json.loads(done.stdout))
 
 
+def complete(calls: Calls) -> Calls:
+    """Return calls that all had the answer that was expected; raises NotRunError where some had not."""
+    if calls.errors or not calls.kind:
+        raise NotRunError(f"calls: expected all {len(calls.kind)} to be answered, got {calls.errors or 'none'}")
+    return calls
+
+
 async def call(plan: Plan) -> Calls:
     """Make a plan's calls from this process."""
     images = [FaceImage.from_file(path) for path in sorted(Path(plan.photographs).glob("*.jpg"))]

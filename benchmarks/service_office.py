@@ -19,7 +19,9 @@ from biometrik.types import FaceImage, Outcome, Template
 #: Longest side of a photograph, pixels, and its JPEG quality: as counters send them.
 SIDE_PX: Final = 250
 _JPEG_QUALITY: Final = 90
+#: Photographs, and how many are taken to have so many good ones.
 _PHOTOGRAPHS: Final = 32
+_TRIES: Final = 40
 _CLAIMS: Final = 16
 _SEED: Final = 20_260
 #: Values of the default embedder's embeddings.
@@ -81,8 +83,6 @@ def furnish(folder: Path, options: Options, strangers: int) -> Office:
     person = FaceImage.from_file(shipped)
     photographs = folder / "photographs"
     photographs.mkdir()
-    for k in range(_PHOTOGRAPHS):
-        (photographs / f"{k:02}.jpg").write_bytes(_taken_again(person.pixels, random))
     claims = tuple(f"claim-{k:02}" for k in range(_CLAIMS))
     office = Office(folder / "office.db", photographs, claims, len(claims) + strangers)
     with Engine.open(office.database, engine_config(options)) as engine:
@@ -91,22 +91,30 @@ def furnish(folder: Path, options: Options, strangers: int) -> Office:
             engine.enroll(claim, [prepared])
         for k in range(strangers):
             engine.enroll(f"stranger-{k:05}", [_stranger(engine.model_contract_id, _DIMENSION, random)])
-        outcomes = {engine.verify(claims[0], [image]).outcome for image in office.images()}
-    if outcomes != {Outcome.MATCH}:
-        raise NotRunError(f"photographs: expected each to match, got {sorted(o.value for o in outcomes)}")
+        taken = (_taken_again(person.pixels, random) for _ in range(_TRIES))
+        good = [data for data in taken if _is_match(engine, claims[0], data)][:_PHOTOGRAPHS]
+    if len(good) < _PHOTOGRAPHS:
+        raise NotRunError(f"photographs: expected {_PHOTOGRAPHS} that are good and match, got {len(good)}")
+    for k, data in enumerate(good):
+        (photographs / f"{k:02}.jpg").write_bytes(data)
     return office
 
 
 def _taken_again(pixels: NDArray[np.uint8], random: np.random.Generator) -> bytes:
-    # The photograph as another moment would have shown it: turned, nearer, brighter by a little.
+    # The photograph as another moment would have shown it: turned, nearer, darker by a little.
     height, width = pixels.shape[:2]
-    turn = cv2.getRotationMatrix2D((0.44 * width, 0.22 * height), random.uniform(-6, 6), random.uniform(0.95, 1.1))
+    turn = cv2.getRotationMatrix2D((0.44 * width, 0.22 * height), random.uniform(-4, 4), random.uniform(0.95, 1.05))
     turned = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
     small = cv2.resize(turned, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    bright = cv2.convertScaleAbs(small, alpha=random.uniform(0.9, 1.1))
-    done, data = cv2.imencode(".jpg", bright[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    dim = cv2.convertScaleAbs(small, alpha=random.uniform(0.9, 1.0))
+    done, data = cv2.imencode(".jpg", dim[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert done
     return bytes(data)
+
+
+def _is_match(engine: Engine, claim: str, photograph: bytes) -> bool:
+    (sample,) = engine.prepare([FaceImage.from_bytes(photograph)])
+    return sample.acceptable and engine.verify(claim, [sample]).outcome is Outcome.MATCH
 
 
 def _stranger(contract: str, dimension: int, random: np.random.Generator) -> Template:

@@ -193,13 +193,11 @@ def usage(pid: int) -> Usage:
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         descriptors = len(list((folder / "fd").iterdir()))
-    except OSError as error:
-        raise NotRunError(f"usage of process {pid}: expected it in /proc, got {error.strerror}") from None
-    if "VmRSS" not in status:
-        raise NotRunError(f"usage of process {pid}: expected a running one, it has ended")
+        resident_mib = int(status["VmRSS"].split()[0]) / 1024
+    except (OSError, KeyError):  # a process that has ended but is not waited for holds no memory
+        raise NotRunError(f"usage of process {pid}: expected one that runs, in /proc; it has ended") from None
     # Fields 14 and 15 of proc(5), utime and stime; the two before the name are gone here.
     cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    resident_mib = int(status["VmRSS"].split()[0]) / 1024
     return Usage(time.monotonic(), cpu_s, resident_mib, int(status["Threads"]), descriptors)
 
 

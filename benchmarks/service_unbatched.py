@@ -5,23 +5,24 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from biometrik.samples import PreparedSample, Sample
 from biometrik_server import __main__ as command
 from biometrik_server import app
 from biometrik_server.desk import Desk
 
+T = TypeVar("T")
+
 
 class UnbatchedDesk(Desk):
     """A desk whose calls share nothing."""
 
-    async def prepare(self, read: Callable[[], Sequence[Sample]]) -> Sequence[PreparedSample]:
-        """Return samples that have been through the models, as :meth:`biometrik_server.desk.Desk.prepare` does."""
-        prepared = await self.call(lambda: self.engine.prepare(read()))
-        self._metrics.samples(sample.report for sample in prepared)
-        return prepared
+    async def answer(self, read: Callable[[], Sequence[Sample]], use: Callable[[Sequence[PreparedSample]], T]) -> T:
+        """Return what is made of prepared samples, as :meth:`biometrik_server.desk.Desk.answer` does."""
+        return await self.call(lambda: use(self.engine.prepare(read())))
 
 
 if __name__ == "__main__":
-    app.Desk = UnbatchedDesk  # type: ignore[misc]
+    vars(app)["Desk"] = UnbatchedDesk  # what Server makes its desk of
     sys.exit(command.main())

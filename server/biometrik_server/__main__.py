@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ async def serve(config: ServerConfig) -> None:
 
     def asked() -> None:
         if stop.is_set():
-            sys.exit(130)
+            os._exit(130)  # an ordinary exit would wait for the threads that work
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

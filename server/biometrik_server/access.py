@@ -54,7 +54,7 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
 }
 #: Open to everybody who can reach the server: whether it lives says nothing of anybody.
-OPEN_RPCS: Final = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+OPEN_RPCS: Final = frozenset(f"/grpc.health.v1.Health/{method}" for method in ("Check", "List", "Watch"))
 
 
 @dataclass(frozen=True, slots=True)

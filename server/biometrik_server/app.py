@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 from wsgiref.simple_server import WSGIServer
@@ -67,6 +69,8 @@ SERVICE_NAMES: Final = tuple(
 )
 #: Streams and unread messages that gRPC itself holds beside the calls that are admitted.
 _SPARE_RPCS: Final = 64
+#: How long the last answers of a server that stops may take to be sent.
+_LAST_ANSWERS_S: Final = 2.0
 
 
 class Server:
@@ -111,11 +115,19 @@ class Server:
         return server
 
     async def stop(self) -> None:
-        """Refuse new calls, let those in flight finish within ``grace_s``, then close the engine."""
+        """Refuse new calls, let what is worked on finish within ``grace_s``, then close the engine.
+
+        Streams that only wait, such as those that watch the health, do not hold it.
+        """
         _log.info("stopping", extra={"fields": {"in_flight": self._admission.count, "grace_s": self._config.grace_s}})
         await self._health.enter_graceful_shutdown()
         if self._grpc is not None:
-            await self._grpc.stop(self._config.grace_s)
+            grace_s = self._config.grace_s
+            refusing = asyncio.create_task(self._grpc.stop(grace_s))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._work_is_done(), grace_s)
+            await self._grpc.stop(min(grace_s, _LAST_ANSWERS_S))
+            await refusing
         await asyncio.get_running_loop().run_in_executor(None, self._desk.close)
         if self._metrics_page is not None:
             page, thread = self._metrics_page
@@ -128,6 +140,12 @@ class Server:
         """Return when the server has stopped."""
         if self._grpc is not None:
             await self._grpc.wait_for_termination()
+
+    async def _work_is_done(self) -> None:
+        pause_s = 0.02  # also lets calls be counted that came just before the stop
+        await asyncio.sleep(pause_s)
+        while self._admission.count:
+            await asyncio.sleep(pause_s)
 
     async def _listen(self) -> None:
         config = self._config
@@ -157,10 +175,11 @@ class Server:
             raise InvalidInputError(
                 f"listen: expected an address that is free, got {config.listen}; end what listens there"
             ) from None
-        self._describe()
+        metrics = self._show_metrics()
         await self._grpc.start()
         for name in ("", *SERVICE_NAMES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._describe(metrics)
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         config, desk = self._config, self._desk
@@ -188,7 +207,20 @@ class Server:
         names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
-    def _describe(self) -> None:
+    def _show_metrics(self) -> str:
+        # Returns the page's address; "" for none.
+        if not self._config.metrics:
+            return ""
+        host, _, port = self._config.metrics.rpartition(":")
+        try:
+            self._metrics_page = start_http_server(int(port), host.strip("[]"), self.metrics.registry)
+        except (OSError, OverflowError, ValueError) as error:
+            raise InvalidInputError(
+                f"metrics: expected a free host:port, got {self._config.metrics}: {error}"
+            ) from None
+        return f"{host}:{self._metrics_page[0].server_port}"
+
+    def _describe(self, metrics: str) -> None:
         # Who may read the log sees at once what runs, and what is not protected.
         config, engine = self._config, self._desk.engine
         runtime = engine.config.runtime
@@ -209,14 +241,8 @@ class Server:
             "precision": runtime.precision,
         }
         self.metrics.build.info(fields)
-        if config.metrics:
-            host, _, port = config.metrics.rpartition(":")
-            try:
-                self._metrics_page = start_http_server(int(port), host.strip("[]"), self.metrics.registry)
-            except (OSError, ValueError) as error:
-                raise InvalidInputError(f"metrics: expected a free host:port, got {config.metrics}: {error}") from None
         listening = config.listen if config.listen.startswith("unix:") else f"{_host(config.listen)}:{self.port}"
-        _log.info("ready", extra={"fields": {"listening": listening, "metrics": config.metrics, **fields}})
+        _log.info("ready", extra={"fields": {"listening": listening, "metrics": metrics, **fields}})
 
 
 def _host(address: str) -> str:
@@ -224,10 +250,26 @@ def _host(address: str) -> str:
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    key, certificate = _read(tls.key), _read(tls.certificate)
+    authority = _read(tls.client_ca) if tls.client_ca else None
+    # gRPC says nothing of files that are no certificates, or do not belong together.
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        trial.load_cert_chain(tls.certificate, tls.key, password="")
+    except ssl.SSLError as error:
+        raise InvalidInputError(
+            f"tls: expected a PEM certificate and its key without a password, got {tls.certificate} and {tls.key}:"
+            f" {error.reason or error}"
+        ) from None
+    try:
+        if tls.client_ca:
+            trial.load_verify_locations(tls.client_ca)
+    except ssl.SSLError as error:
+        raise InvalidInputError(
+            f"tls: expected PEM certificates of an authority, got {tls.client_ca}: {error.reason or error}"
+        ) from None
     return grpc.ssl_server_credentials(
-        [(_read(tls.key), _read(tls.certificate))],
-        root_certificates=_read(tls.client_ca) if tls.client_ca else None,
-        require_client_auth=tls.client_ca is not None,
+        [(key, certificate)], root_certificates=authority, require_client_auth=authority is not None
     )
 
 

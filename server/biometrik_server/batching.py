@@ -51,15 +51,22 @@ class Batcher(Generic[T, R]):
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
-    def submit(self, items: Sequence[T]) -> "Future[Sequence[R]]":
+    def submit(self, items: Sequence[T], answer: "Future[Sequence[R]] | None" = None) -> "Future[Sequence[R]]":
         """Queue items that belong together; the future gets their results, or what the function raised.
+
+        Parameters
+        ----------
+        items : sequence
+            What the function takes.
+        answer : Future, optional
+            The future to use, where somebody waits for it already.
 
         Raises
         ------
         ServiceUnavailableError
             The batcher is closed.
         """
-        job: _Job[T, R] = _Job(items, self._clock())
+        job: _Job[T, R] = _Job(items, self._clock(), answer or Future())
         with self._changed:
             if self._closed:
                 raise ServiceUnavailableError("service: stopping; ask another or try again later")
@@ -80,6 +87,7 @@ class Batcher(Generic[T, R]):
             if self._observe is not None:
                 self._observe(sum(len(job.items) for job in jobs), waited_s)
             self._settle(jobs)
+            jobs = []  # nobody's samples are kept while it waits for the next ones
 
     def _next(self) -> "list[_Job[T, R]]":
         # The jobs of the next run; empty when closed and done.
@@ -99,7 +107,10 @@ class Batcher(Generic[T, R]):
 
     def _settle(self, jobs: "Sequence[_Job[T, R]]") -> None:
         try:
-            results = self._run([item for job in jobs for item in job.items])
+            items = [item for job in jobs for item in job.items]
+            results = self._run(items)
+            if len(results) != len(items):
+                raise RuntimeError(f"batch: expected {len(items)} results, got {len(results)}")
         except Exception as error:
             if len(jobs) > 1:  # one bad job must not fail its neighbours
                 for job in jobs:
@@ -114,7 +125,7 @@ class Batcher(Generic[T, R]):
 
 
 class _Job(Generic[T, R]):
-    def __init__(self, items: Sequence[T], queued_at: float) -> None:
+    def __init__(self, items: Sequence[T], queued_at: float, future: "Future[Sequence[R]]") -> None:
         self.items = items
         self.queued_at = queued_at
-        self.future: Future[Sequence[R]] = Future()
+        self.future = future

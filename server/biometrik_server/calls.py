@@ -27,6 +27,11 @@ class Call:
     client: Client
     locale: Locale
 
+    @property
+    def name(self) -> str:
+        """``Service/Method``, for logs and metrics."""
+        return self.rpc.rsplit(".", 1)[-1]
+
 
 #: Set by the interceptor for the task that answers.
 CURRENT: ContextVar[Call] = ContextVar("biometrik_call")

@@ -1,14 +1,18 @@
 """Where calls meet the engine: decoding, batched model runs and engine calls, all outside the event loop."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from biometrik.engine import Engine
 from biometrik.samples import PreparedSample, Sample
+from biometrik.types import Decision, Enrollment, Identification
 from biometrik_server.batching import Batcher
+from biometrik_server.calls import CURRENT
 from biometrik_server.metrics import Metrics
 
 P = ParamSpec("P")
@@ -49,14 +53,57 @@ class Desk:
         TemplateError
             A template cannot be used with the models in force.
         """
-        samples = await self._on_thread("decode", read)
-        prepared = await asyncio.wrap_future(self._batcher.submit(samples))
+        prepared = await asyncio.wrap_future(self._queued(read))
         self._metrics.samples(sample.report for sample in prepared)
         return prepared
 
+    async def answer(self, read: Callable[[], Sequence[Sample]], use: Callable[[Sequence[PreparedSample]], T]) -> T:
+        """Return what is made of samples that have been through the models. Outcomes are counted.
+
+        The same as :meth:`prepare` and :meth:`call`, but from thread to thread: a detour over the event loop between
+        them costs a lone client some tenths of a millisecond.
+
+        Parameters
+        ----------
+        read : callable
+            Decodes the samples; runs on a thread.
+        use : callable
+            An engine's method, of the prepared samples; runs on a thread.
+
+        Raises
+        ------
+        BiometrikError
+            What ``use`` raises; TemplateError as :meth:`prepare`.
+        """
+        answer: Future[T] = Future()
+        prepared = self._queued(read)
+        answering = contextvars.copy_context()
+
+        # No function here keeps hold of what calls it back: samples are large, and cycles wait for the collector.
+        def finish(prepared: Future[Sequence[PreparedSample]]) -> T:
+            samples = prepared.result()
+            self._metrics.samples(sample.report for sample in samples)
+            with self._metrics.stage("engine"):
+                return use(samples)
+
+        def go_on(prepared: Future[Sequence[PreparedSample]]) -> None:
+            if prepared.cancelled():
+                return
+            finishing = partial(finish, prepared)
+            if prepared.exception() is None:
+                self._threads.submit(answering.run, _settle, answer, finishing)
+            else:  # what was raised ends the call here, even while the threads shut down
+                _settle(answer, finishing)
+
+        prepared.add_done_callback(go_on)
+        try:
+            return self._counted(await asyncio.wrap_future(answer))
+        finally:
+            prepared.cancel()  # given up: what nobody waits for is not computed
+
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what an engine's method returns; it runs on a thread."""
-        return await self._on_thread("engine", lambda: function(*args, **kwargs))
+        """Return what an engine's method returns; it runs on a thread. Outcomes are counted."""
+        return self._counted(await self._on_thread("engine", lambda: function(*args, **kwargs)))
 
     def close(self) -> None:
         """Finish what is queued and close the engine."""
@@ -68,9 +115,45 @@ class Desk:
         with self._metrics.stage("models"):
             return self.engine.prepare(samples)
 
+    def _queued(self, read: Callable[[], Sequence[Sample]]) -> "Future[Sequence[PreparedSample]]":
+        # Decoded on a thread that hands the samples on to the batcher itself.
+        prepared: Future[Sequence[PreparedSample]] = Future()
+
+        def decode(prepared: Future[Sequence[PreparedSample]]) -> None:
+            if prepared.cancelled():
+                return
+            try:
+                with self._metrics.stage("decode"):
+                    samples = read()
+                self._batcher.submit(samples, prepared)
+            except BaseException as error:
+                if prepared.set_running_or_notify_cancel():
+                    prepared.set_exception(error)
+                del prepared  # the error's traceback holds this frame
+
+        # The call that is being answered goes along: its client owns uploads.
+        self._threads.submit(contextvars.copy_context().run, decode, prepared)
+        return prepared
+
+    def _counted(self, answer: T) -> T:
+        if isinstance(answer, Decision | Identification | Enrollment):
+            self._metrics.outcomes.labels(CURRENT.get().name, answer.outcome.value).inc()
+        return answer
+
     async def _on_thread(self, stage: str, function: Callable[[], T]) -> T:
         def timed() -> T:
             with self._metrics.stage(stage):
                 return function()
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+        # The call that is being answered goes along: its client owns uploads.
+        answering = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, answering.run, timed)
+
+
+def _settle(answer: "Future[T]", function: Callable[[], T]) -> None:
+    if answer.set_running_or_notify_cancel():
+        try:
+            answer.set_result(function())
+        except BaseException as error:
+            answer.set_exception(error)
+            del answer, function  # the error's traceback holds this frame

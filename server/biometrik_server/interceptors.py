@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from biometrik.errors import BiometrikError
+from biometrik.errors import BiometrikError, InvalidInputError, ServiceTimeoutError, UnauthenticatedError
 from biometrik.reasons import Locale
 from biometrik.wire import locale_of
 from biometrik_server.access import OPEN_RPCS, Access
@@ -19,10 +20,10 @@ from biometrik_server.status import DETAILS_KEY, failure_of
 
 _log = logging.getLogger(__name__)
 
-#: Streams admit their pieces of work one by one, not themselves.
-_SELF_ADMITTING: Final = frozenset(
-    {"/biometrik.v1.IdentificationService/IdentifyMany", "/biometrik.v1.SampleService/UploadSample"}
-)
+#: Within which the message of a call must have come: four MiB over a line of 300 kbit/s.
+MESSAGE_S: Final = 120.0
+#: How long is waited for the message of somebody unknown, which is looked at only for its language.
+_STRANGER_S: Final = 1.0
 
 _Context = Any  # grpc.aio.ServicerContext of whatever request and response
 
@@ -45,50 +46,49 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         rpc = str(handler_call_details.method)
         if handler is None or rpc in OPEN_RPCS:
             return handler
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        # Of gRPC every call is a stream of bytes: it would wait without end for the one message of a call, whoever
+        # makes it, and answer UNKNOWN where it cannot be parsed.
+        streams, parse = handler.request_streaming, handler.request_deserializer
+        codec = {"request_deserializer": None, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            behaviour = handler.stream_stream if streams else handler.unary_stream
 
-            async def streaming(request: Any, context: _Context) -> AsyncIterator[Any]:
-                async with self._around(rpc, request, context):
+            async def streaming(sent: AsyncIterator[bytes], context: _Context) -> AsyncIterator[Any]:
+                async with self._around(rpc, _Incoming(sent, parse, streams=streams), context) as request:
                     async for response in behaviour(request, context):
                         yield response
 
-            wrap = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return wrap(streaming, **codec)
-        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            return grpc.stream_stream_rpc_method_handler(streaming, **codec)
+        behaviour = handler.stream_unary if streams else handler.unary_unary
 
-        async def single(request: Any, context: _Context) -> Any:
-            async with self._around(rpc, request, context):
+        async def single(sent: AsyncIterator[bytes], context: _Context) -> Any:
+            async with self._around(rpc, _Incoming(sent, parse, streams=streams), context) as request:
                 return await behaviour(request, context)
 
-        wrap = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return wrap(single, **codec)
+        return grpc.stream_unary_rpc_method_handler(single, **codec)
 
     @asynccontextmanager
-    async def _around(self, rpc: str, request: Any, context: _Context) -> AsyncIterator[None]:
+    async def _around(self, rpc: str, incoming: "_Incoming", context: _Context) -> AsyncIterator[Any]:
         started = time.perf_counter()
-        locale: Locale = locale_of(request.context.locale) if hasattr(request, "context") else "en"
+        locale: Locale = "en"
         client_name, code, reason = "", "OK", ""
         try:
             with ExitStack() as stack:
                 metadata = dict(context.invocation_metadata() or ())
-                client = self._access.identify(str(metadata.get("authorization", "")), _certificate_names(context))
+                try:
+                    client = self._access.identify(str(metadata.get("authorization", "")), _certificate_names(context))
+                except UnauthenticatedError:
+                    with suppress(BiometrikError):
+                        locale = _locale(await incoming.request(_STRANGER_S))
+                    raise
                 client_name = client.name
+                request = await incoming.request(MESSAGE_S)
+                locale = _locale(request)
                 self._access.check(client, rpc)
-                if rpc not in _SELF_ADMITTING:
+                if not incoming.streams:  # streams admit their pieces of work one by one
                     stack.enter_context(self._admission)
                 CURRENT.set(Call(rpc, client, locale))
-                yield
+                yield request
         except asyncio.CancelledError:
             code, reason = "CANCELLED", "CANCELLED"
             raise
@@ -107,6 +107,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.request_seconds.labels(name).observe(seconds)
         fields = {"rpc": name, "client": client, "code": code, "reason": reason, "ms": round(1000 * seconds, 2)}
         _log.info("call", extra={"fields": fields})
+
+
+class _Incoming:
+    """What comes in of a call, as bytes, and how they are parsed."""
+
+    def __init__(self, sent: AsyncIterator[bytes], parse: Callable[[bytes], Any], *, streams: bool) -> None:
+        self._sent = sent
+        self._parse = parse
+        self.streams = streams
+
+    async def request(self, timeout_s: float) -> Any:
+        """Return the message of a call, or the iterator over those of a stream.
+
+        Raises
+        ------
+        ServiceTimeoutError
+            It did not come in time.
+        InvalidInputError
+            None came, or bytes that are none.
+        """
+        if self.streams:
+            return self._messages()
+        try:
+            async with asyncio.timeout(timeout_s):
+                data = await anext(self._sent, None)
+        except TimeoutError:
+            raise ServiceTimeoutError(f"request: expected its message within {timeout_s:g} s, got none") from None
+        if data is None:
+            raise InvalidInputError("request: expected a message, got none")
+        return self._message(data)
+
+    async def _messages(self) -> AsyncIterator[Any]:
+        async for data in self._sent:
+            yield self._message(data)
+
+    def _message(self, data: bytes) -> Any:
+        try:
+            return self._parse(data)
+        except DecodeError:
+            raise InvalidInputError("request: expected a message of the contract, got bytes that are none") from None
+
+
+def _locale(request: Any) -> Locale:
+    return locale_of(request.context.locale) if hasattr(request, "context") else "en"
 
 
 def _certificate_names(context: _Context) -> list[str]:

@@ -123,6 +123,11 @@ class CalibrationTable:
         """The smallest FMR that the table's data supports, 0..1."""
         return float(10.0 ** (-self.points[-1].score / 10))
 
+    @property
+    def tightest_raw_score(self) -> float:
+        """The similarity at which that FMR is reached: from there on scores no longer grow."""
+        return self.points[-1].similarity
+
     def score(self, similarity: float) -> float:
         """Return −10·log10(FMR) of a comparison.
 

@@ -10,20 +10,32 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import biometrik
 from biometrik import models, wording
 from biometrik.calibration import load_calibrations
 from biometrik.config import EngineConfig
-from biometrik.errors import BiometrikError, CalibrationNotFoundError, DatabaseLockedError, ProviderUnavailableError
+from biometrik.errors import (
+    BiometrikError,
+    CalibrationNotFoundError,
+    DatabaseLockedError,
+    ProviderUnavailableError,
+    ServiceTimeoutError,
+    UnauthenticatedError,
+)
 from biometrik.inference import Runtime, provider_names
 from biometrik.wheels import wheel_conflicts
+
+if TYPE_CHECKING:
+    from biometrik.client import Capabilities, Connection
 
 _OLDEST_PYTHON: Final = (3, 11)
 #: What each module is for, and what brings it.
@@ -37,6 +49,13 @@ _MIB: Final = 1 << 20
 _MEMORY_FAIL, _MEMORY_WARN = 500 * _MIB, 1000 * _MIB
 #: A template takes about 1 KiB in the database: 100 MiB hold 100,000 more, with room for the write-ahead log.
 _DISK_FAIL, _DISK_WARN = 100 * _MIB, 1024 * _MIB
+
+_SERVICE_REMEDIES: Final = {
+    UnauthenticatedError.reason: "name your token with --token-file or BIOMETRIK_TOKEN, or --cert and --key;"
+    " biometrik token makes one for the service's configuration"
+}
+#: A service that cannot be reached in this time will not be reached by waiting.
+_REACHED_WITHIN_S: Final = 5.0
 
 
 class Status(Enum):
@@ -97,18 +116,84 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
     if database is not None:
         looks.append(("database", partial(_database, config, database)))
     looks += [("disk", partial(_disk, database or Path())), ("memory", _memory)]
-    for name, look in looks:
+    yield from map(_looked_at, looks)
+
+
+def examine_service(connection: "Connection") -> Iterator[Check]:
+    """Look at a service from here: whether it answers, whether it knows who asks, and what it runs.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where it is.
+    """
+    from biometrik.client import Client
+
+    yield _looked_at(("python", _python))
+    with Client(connection) as client:
+        started = time.perf_counter()
         try:
-            found = look()
-            yield Check(name, found.status, found.finding, found.remedy)
-        except ImportError as error:
-            yield Check(name, Status.FAIL, f"cannot be looked at: {error}", "first repair the module that is named")
+            client.wait_until_ready(min(connection.timeout_s, _REACHED_WITHIN_S))
+            reached_ms = 1000 * (time.perf_counter() - started)
+            served = client.capabilities()
+        except ServiceTimeoutError as error:
+            remedy = "start it with biometrik serve; check address, firewall, and --ca where it uses TLS"
+            yield Check("service", Status.FAIL, str(error), remedy)
+            return
         except BiometrikError as error:
-            yield Check(name, Status.FAIL, str(error), "see the message")
-        except Exception as error:  # a machine that is broken in an unforeseen way is what a doctor is for
-            yield Check(
-                name, Status.FAIL, f"{type(error).__name__}: {error}", "report this with biometrik doctor --json"
+            remedy = (
+                _SERVICE_REMEDIES.get(error.reason) or " ".join(getattr(error, "__notes__", ())) or "see the message"
             )
+            yield Check("service", Status.FAIL, f"{error.reason}: {error}", remedy)
+            return
+    yield _looked_at(("service", partial(_service, connection, served, reached_ms)))
+    yield _looked_at(("models", partial(_served_models, served)))
+    yield _looked_at(("calibration", partial(_served_calibration, served)))
+
+
+def _looked_at(named: tuple[str, Callable[[], _Finding]]) -> Check:
+    name, look = named
+    try:
+        found = look()
+        return Check(name, found.status, found.finding, found.remedy)
+    except ImportError as error:
+        return Check(name, Status.FAIL, f"cannot be looked at: {error}", "first repair the module that is named")
+    except BiometrikError as error:
+        return Check(name, Status.FAIL, str(error), "see the message")
+    except Exception as error:  # a machine that is broken in an unforeseen way is what a doctor is for
+        return Check(name, Status.FAIL, f"{type(error).__name__}: {error}", "report this with biometrik doctor --json")
+
+
+def _service(connection: "Connection", served: "Capabilities", reached_ms: float) -> _Finding:
+    finding = (
+        f"{connection.address} answers, reached in {reached_ms:.0f} ms; biometrik {served.version}, at most"
+        f" {served.max_concurrent_requests} requests at once"
+    )
+    if served.version != biometrik.__version__:
+        remedy = (
+            f"this client is {biometrik.__version__}: fine within one version of the contract, else bring them together"
+        )
+        return _Finding(Status.WARN, finding, remedy)
+    return _Finding(Status.OK, finding)
+
+
+def _served_models(served: "Capabilities") -> _Finding:
+    policies = ", ".join(
+        f"{name} (FMR {wording.one_in(fmr)}, FPIR {wording.one_in(fpir)})"
+        for name, (fmr, fpir) in sorted(served.policies.items())
+    )
+    return _Finding(
+        Status.OK,
+        f"{served.model_contract_id} on {served.provider}, {served.precision}; quality profile"
+        f" {served.quality_profile}; policies: {policies or 'none'}",
+    )
+
+
+def _served_calibration(served: "Capabilities") -> _Finding:
+    if not served.calibrations:
+        remedy = "make a table with scripts/calibrate and name it in the service's configuration, engine.calibrations"
+        return _Finding(Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {served.model_contract_id}", remedy)
+    return _Finding(Status.OK, "; ".join(map(wording.grounds, served.calibrations)))
 
 
 def _python() -> _Finding:
@@ -201,7 +286,7 @@ def _calibration(config: EngineConfig) -> _Finding:
     if table is None:
         remedy = "make a table with scripts/calibrate on your own people and name it with --calibration"
         return _Finding(Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {contract}", remedy)
-    return _Finding(Status.OK, wording.evidence(table))
+    return _Finding(Status.OK, wording.grounds(table))
 
 
 def _database(config: EngineConfig, database: Path) -> _Finding:

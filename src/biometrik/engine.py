@@ -26,7 +26,7 @@ from biometrik.errors import (
 from biometrik.face.pipeline import FacePipeline, ProcessedFace, RejectedFace
 from biometrik.gallery.gallery import Gallery, Hit, Reference
 from biometrik.gallery.index import INDEXES
-from biometrik.gallery.records import DEFAULT_GALLERY
+from biometrik.gallery.records import DEFAULT_GALLERY, check_id
 from biometrik.gallery.store import STORES, Event
 from biometrik.inference import Runtime
 from biometrik.reasons import Reason
@@ -482,6 +482,7 @@ class Engine:
         galleries = (DEFAULT_GALLERY,) if galleries is None else galleries
         with self._call():
             _require_consent(self.config, context)
+            check_id("subject_id", subject_id)  # before anything is said of the samples
             presented = self._presented(samples)
             made = [sample for sample in presented.samples if sample.template is not None]
             accepted = [s.template for s in made if s.template is not None and (override or s.acceptable)]

@@ -16,7 +16,7 @@ from biometrik import packs
 from biometrik.config import ModelParameters
 from biometrik.errors import ModelError, ModelIntegrityError, ModelLicenceError, ModelNotFoundError
 from biometrik.folding import MAX_BYTES, folded
-from biometrik.manifest import Distribution, Pack, PReluForm, WeightsEntry, manifest
+from biometrik.manifest import Distribution, Pack, PReluForm, Role, WeightsEntry, manifest
 from biometrik.packs import pull as pull
 
 _DEFAULT_PARAMETERS = ModelParameters()
@@ -179,6 +179,8 @@ def catalogue(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> tuple[Catalo
 def prepare_bundled(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> Iterator[Weights]:
     """Verify all bundled weights and fold them, in the form that each provider runs faster.
 
+    Those of fingers come with a distribution that nothing depends on: where it is not installed they are left out.
+
     Yields
     ------
     Weights
@@ -190,7 +192,7 @@ def prepare_bundled(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> Iterat
         As :func:`bundled`.
     """
     for entry in manifest().weights:
-        if isinstance(entry.place, Distribution):
+        if isinstance(entry.place, Distribution) and (entry.role is not Role.MINUTIAE_EXTRACTOR or _is_here(entry)):
             forms = (PReluForm.REWRITTEN,) if entry.recipe.transcription else tuple(PReluForm)
             for form in forms:
                 yield prepare(entry, parameters, prelu=form)
@@ -248,6 +250,13 @@ def _locate(entry: WeightsEntry) -> Path:
             raise ModelNotFoundError(f"weights {entry.id}: expected {entry.file} in a pack, got no pack")
 
 
+def _is_here(entry: WeightsEntry) -> bool:
+    try:
+        return _locate(entry).is_file()
+    except ModelNotFoundError:
+        return False
+
+
 def _read(path: Path, entry: WeightsEntry) -> bytes:
     try:
         with path.open("rb") as file:
@@ -276,6 +285,9 @@ def _main() -> int:
         for weights in prepare_bundled(ModelParameters(cache=Path(cache) if cache else None)):
             digest = f"sha256 {weights.sha256[:16]}"
             sys.stdout.write(f"{weights.entry.id}: {digest} verified, {weights.licence}, ready in {weights.path}\n")
+        for entry in manifest().weights:
+            if entry.role is Role.MINUTIAE_EXTRACTOR and not _is_here(entry):
+                sys.stdout.write(f"{entry.id}: not here, so no fingers; {_remedy(entry)}\n")
     except ModelError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,9 +1,42 @@
 """Rates, scores and decisions in words that a person at the counter can weigh."""
 
+import datetime
 import math
+from typing import Protocol
 
-from biometrik.calibration import CalibrationTable
 from biometrik.types import Decision, Identification, Interval, QualityComponent
+
+
+class Evidence(Protocol):
+    """What scores rest on: a calibration table, or what a service says of its own."""
+
+    @property
+    def id(self) -> str:
+        """Names it in decisions."""
+
+    @property
+    def dataset(self) -> str:
+        """What it was measured on."""
+
+    @property
+    def subjects(self) -> int:
+        """People in it."""
+
+    @property
+    def non_mated(self) -> int:
+        """Comparisons of two people in it."""
+
+    @property
+    def date(self) -> datetime.date:
+        """When it was measured."""
+
+    @property
+    def tightest_fmr(self) -> float:
+        """The smallest FMR that it supports, 0..1."""
+
+    @property
+    def tightest_raw_score(self) -> float:
+        """The similarity from which on scores no longer grow."""
 
 
 def count_behind(rate: float, *, digits: int = 2) -> str:
@@ -53,9 +86,14 @@ def percent(rate: float) -> str:
     return f"{rate * 100:.{digits}f} %" if digits == 0 else f"{rate * 100:.{digits}f}".rstrip("0").rstrip(".") + " %"
 
 
-def is_capped(raw_score: float, table: CalibrationTable) -> bool:
+def is_capped(raw_score: float, evidence: Evidence) -> bool:
     """Return whether a similarity lies where the calibration's evidence ends: its score is the largest there is."""
-    return raw_score >= table.points[-1].similarity
+    return raw_score >= evidence.tightest_raw_score
+
+
+def largest_score(evidence: Evidence) -> float:
+    """Return the largest score that the calibration gives."""
+    return -10.0 * math.log10(evidence.tightest_fmr)
 
 
 def strength(score: float, *, capped: bool = False) -> str:
@@ -125,11 +163,11 @@ def asked_and_achieved(name: str, asked: float, achieved: Interval) -> str:
     )
 
 
-def evidence(table: CalibrationTable) -> str:
+def grounds(evidence: Evidence) -> str:
     """Return what a calibration rests on, in a line."""
     return (
-        f"{table.id}: {table.non_mated:,} comparisons of strangers among {table.subjects:,} people of"
-        f" {table.dataset}, {table.date.isoformat()}; supports FMR {one_in(table.tightest_fmr)} at best"
+        f"{evidence.id}: {evidence.non_mated:,} comparisons of strangers among {evidence.subjects:,} people of"
+        f" {evidence.dataset}, {evidence.date.isoformat()}; supports FMR {one_in(evidence.tightest_fmr)} at best"
     )
 
 

@@ -2,8 +2,11 @@
 
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,26 +22,29 @@ OUTCOMES = {
     "enroll-A-0105": "ENROLLED",
     "enroll-A-0106": "ENROLLED",
     "enroll-too-dark": "NEEDS_RECAPTURE",
-    "enroll-several-faces": "FAILURE_TO_ENROLL",
+    "enroll-repeated": "ENROLLED",
     "verify-genuine-A-0101": "MATCH",
     "verify-genuine-A-0103": "MATCH",
     "verify-genuine-A-0106": "MATCH",
     "verify-impostor-1": "NO_MATCH",
     "verify-impostor-2": "NO_MATCH",
+    "verify-few": "MATCH",
     "verify-no-face": "INCONCLUSIVE",
     "verify-too-dark": "INCONCLUSIVE",
     "verify-beyond-evidence": "THRESHOLD_UNSUPPORTED",
     "identify-known": "MATCH",
     "identify-stranger-1": "NO_MATCH",
     "identify-stranger-2": "NO_MATCH",
+    "refused-scope": "PERMISSION_DENIED",
     "second-opener": "DATABASE_LOCKED",
     "reopen": "MATCH",
+    "enroll-several-faces": "FAILURE_TO_ENROLL",
     "erase": "ERASED",
     "verify-erased": "SUBJECT_NOT_FOUND",
     "identify-erased": "NO_MATCH",
 }
-#: Photographs on the page, and those that the engine found a face in: box, landmarks and aligned crop.
-PHOTOGRAPHS, FACES = 31, 27
+#: Photographs on the page, and those that the service found a face in: box, landmarks and aligned crop.
+PHOTOGRAPHS, FACES = 36, 32
 
 
 class _Resources(HTMLParser):
@@ -91,6 +97,43 @@ def test_the_answers_carry_score_threshold_rate_and_time(demo: tuple[dict[str, A
     assert all(step["elapsed_ms"] >= 0 for step in steps.values())
     assert "now 0 time(s)" in steps["erase"]["finding"]
     assert re.search(r"process \d+", steps["second-opener"]["finding"])
+    assert "scope privacy" in steps["refused-scope"]["finding"]
+    assert "it is A-0105" in steps["verify-few"]["finding"]
+
+
+def test_a_service_answered_and_nothing_of_it_is_left(demo: tuple[dict[str, Any], Path]) -> None:
+    said = re.fullmatch(r"127\.0\.0\.1:(\d+), process (\d+), .* from start to ready", demo[0]["service"])
+    assert said
+    assert demo[0]["log"] == ""
+    port, process = int(said[1]), int(said[2])
+    assert not Path(f"/proc/{process}").exists()
+    with socket.socket() as line:
+        assert line.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_demo_that_is_ended_stops_its_service(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "biometrik.cli", "demo", "--output", str(tmp_path / "page"), "--json"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as demo:
+        try:
+            service = _child_of(demo.pid)
+            demo.send_signal(signal.SIGTERM)
+            assert demo.wait(60) == 128 + signal.SIGTERM
+        finally:
+            demo.kill()
+    assert not Path(f"/proc/{service}").exists()
+
+
+def _child_of(process: int) -> int:
+    children = Path(f"/proc/{process}/task/{process}/children")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in map(int, children.read_text("ascii").split()):
+            # Between fork and exec the child is not yet what the parent knows of.
+            if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes():
+                time.sleep(0.2)
+                return child
+        time.sleep(0.02)
+    raise AssertionError("the demo started no service")
 
 
 def test_the_page_is_alone_in_its_folder_and_where_the_answer_says(demo: tuple[dict[str, Any], Path]) -> None:
@@ -115,12 +158,15 @@ def test_the_page_says_what_an_officer_needs(demo: tuple[dict[str, Any], Path]) 
     text = (folder / "index.html").read_text(encoding="utf-8")
     for needed in (
         "re-photographed copy",
-        "All 24 steps came out as they must",
+        "All 27 steps came out as they must",
         "fewer than 1 of",
         "The face is too dark: add light from the front.",
         "Wajah terlalu gelap: tambah cahaya dari depan.",
         "inter eye distance",
         "Apache-2.0",
+        "The same encounter id as at first; one encounter is stored.",
+        "Of A-0103, A-0104, A-0105 it is A-0105.",
+        "expected scope privacy",
         "do not publish",
         answer["calibration_id"],
         answer["model_contract_id"],

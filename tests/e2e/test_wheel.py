@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -39,8 +40,10 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_packages_manifest_and_calibrations_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"biometrik", "biometrik_models", next(top for top in tops if top.endswith(".dist-info"))}
-    assert "biometrik/py.typed" in names
+    packages = {"biometrik", "biometrik_models", "biometrik_server"}
+    assert tops == packages | {next(top for top in tops if top.endswith(".dist-info"))}
+    assert {f"{package}/py.typed" for package in packages - {"biometrik_models"}} <= set(names)
+    assert "biometrik_server/example.toml" in names
     assert "biometrik_models/manifest.toml" in names
     assert any(name.startswith("biometrik_models/calibrations/") and name.endswith(".json") for name in names)
     assert not [name for name in names if name.endswith(".onnx")]
@@ -58,3 +61,9 @@ def test_the_command_works(environment: Path, tmp_path: Path) -> None:
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert "sface-2021dec" in output
     assert json.loads(output)
+
+
+def test_the_wheel_serves(environment: Path, tmp_path: Path) -> None:
+    command = [str(environment / "bin" / "biometrik"), "serve", "--example-config"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "database" in tomllib.loads(output)

@@ -5,8 +5,11 @@ import random
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import grpc
@@ -15,10 +18,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from biometrik.client import Client
 from biometrik.errors import BiometrikError, ServiceError
-from biometrik.types import EnrollmentOutcome, RequestContext, Template
+from biometrik.types import EnrollmentOutcome, Outcome, RequestContext, Template
 from tests.soak.message_fuzz import Request, RequestFuzz
 from tests.soak.server_process import ServerProcess, random_template
 
+#: What a server may hold more after hostile requests than before.
+ALLOWED_GROWTH_BYTES: Final = 64 << 20
 _IN_FLIGHT: Final = 24
 _CALL_S: Final = 60.0
 #: Codes that say that the server did not cope, whatever was sent.
@@ -152,6 +157,7 @@ def _judged(error: Any) -> tuple[str, str]:
 # --- sudden death ----------------------------------------------------------------------------------------------
 
 _WORKERS: Final = 8
+_LOOKED_AT_AGAIN: Final = 100
 
 
 @dataclass(slots=True)
@@ -183,12 +189,12 @@ def kill_round(office: Office, index: int, rng: random.Random) -> list[Failure]:
     index : int
         Number of the round; names its subjects.
     rng : random.Random
-        When to kill.
+        When to kill, and at whom of earlier rounds to look again.
     """
     with ServerProcess(office.folder) as server:
-        _enrol_until_killed(office, server, index, rng.uniform(0.02, 0.4))
+        _enrol_until_killed(office, server, index, rng.uniform(0.0, 0.2))
     with ServerProcess(office.folder) as server, server.client() as client:
-        failures = _faults(office, server, client, index)
+        failures = _faults(office, server, client, index, rng)
         if server.stop() != 0:
             failures.append(Failure(index, "stop", "the restarted server did not end cleanly"))
     return failures
@@ -235,17 +241,20 @@ def _template(subject: str, model_contract_id: str) -> Template:
     return random_template(subject, model_contract_id)
 
 
-def _faults(office: Office, server: ServerProcess, client: Client, index: int) -> list[Failure]:
+def _faults(office: Office, server: ServerProcess, client: Client, index: int, rng: random.Random) -> list[Failure]:
+    # All of this round are looked at, and some of those before.
     faults = []
-    for subject, encounter in office.acknowledged.items():
-        faults += _faults_of(server, client, subject, encounter, index)
+    known = sorted(office.acknowledged)
+    fresh = [subject for subject in known if subject.startswith(f"{index}-")]
+    for subject in {*fresh, *rng.sample(known, min(len(known), _LOOKED_AT_AGAIN))}:
+        faults += _faults_of(server, client, subject, office.acknowledged[subject], index)
     mine = sorted(subject for subject in office.unanswered if subject.startswith(f"{index}-"))
     for subject in mine:  # the client asks again: it gets the encounter that is there, or a new one, once
         encounter = _enrolled(client, subject, server.model_contract_id)
         faults += _faults_of(server, client, subject, encounter, index)
         office.acknowledged[subject] = encounter
         office.unanswered.discard(subject)
-    if not any(subject.startswith(f"{index}-") for subject in office.acknowledged):
+    if not fresh:
         faults.append(Failure(index, "round", "nothing was acknowledged before the server was killed"))
     return faults
 
@@ -264,3 +273,48 @@ def _faults_of(server: ServerProcess, client: Client, subject: str, encounter: s
     except BiometrikError as error:
         return [Failure(index, "acknowledged", f"{error.reason}: {error}")]
     return []
+
+
+# --- for scripts/soak ------------------------------------------------------------------------------------------
+
+#: Runs ``count`` of something from index ``start`` with a seed, and returns what failed.
+Run = Callable[[int, int, int], Sequence[Failure]]
+
+
+@contextmanager
+def fuzzing() -> Iterator[Run]:
+    """Yield what sends hostile requests to one server that runs all the while, and looks after its health."""
+    with TemporaryDirectory() as folder, ServerProcess(Path(folder)) as server:
+        held: list[int] = []
+
+        def run(count: int, seed: int, start: int) -> Sequence[Failure]:
+            fuzzer = RequestFuzz(seed, server.model_contract_id)
+            failures = fuzz(server.address, fuzzer, count, start).failures
+            held.append(server.memory_bytes())
+            grown = held[-1] - held[0]
+            if grown > ALLOWED_GROWTH_BYTES:
+                failures.append(Failure(start, "memory", f"grew by {grown >> 20} MiB since the first requests"))
+            with server.client() as client:
+                template = random_template("after", server.model_contract_id)
+                client.enroll("after", [template])
+                if client.verify("after", [template]).outcome is not Outcome.MATCH:
+                    failures.append(Failure(start, "verify", "an ordinary verification failed"))
+            return failures
+
+        yield run
+
+
+@contextmanager
+def killing() -> Iterator[Run]:
+    """Yield what kills a server in rounds, over one database that grows."""
+    with TemporaryDirectory() as folder:
+        office = Office(Path(folder))
+
+        def run(count: int, seed: int, start: int) -> Sequence[Failure]:
+            return [
+                failure
+                for index in range(start, start + count)
+                for failure in kill_round(office, index, random.Random(f"{seed}:{index}"))
+            ]
+
+        yield run

@@ -16,13 +16,18 @@ from typer.testing import CliRunner
 from biometrik import models
 from biometrik.cli import app
 from biometrik.cli import photographs as cli_photographs
-from biometrik.cli.options import Recognition
+from biometrik.cli.options import Output, Place, Recognition, Service, address_of
 from biometrik.config import FacePolicy
 from biometrik.demo.photographs import ASTRONAUT, CAT, GROUP, PORTRAIT, find, jpeg, photographed_again, underexposed
+from biometrik.errors import DatabaseLockedError, InvalidInputError
 from biometrik.face.quality import PROFILES
 from biometrik.inference import provider_names
 from biometrik.manifest import Pack, manifest
 from biometrik.types import FaceImage
+from biometrik_server import __main__ as server_main
+from biometrik_server import logs
+from biometrik_server.access import Access, Scope
+from biometrik_server.config import ServerConfig
 
 COMMANDS = (
     ("enroll",),
@@ -38,6 +43,8 @@ COMMANDS = (
     ("galleries", "delete"),
     ("models", "list"),
     ("models", "pull"),
+    ("serve",),
+    ("token",),
     ("doctor",),
     ("demo",),
 )
@@ -53,6 +60,7 @@ DECISION = {
     "achieved_fmr",
     "raw_score",
     "comparisons",
+    "subject_id",
     "encounter_id",
     "calibration_id",
     "model_contract_id",
@@ -81,6 +89,12 @@ def run(*words: object, db: Path | None = None, typed: str | None = None) -> Ans
     environment = {"COLUMNS": "200", **({"BIOMETRIK_DB": str(db)} if db else {})}
     result = CliRunner().invoke(app, [str(word) for word in words], input=typed, env=environment)
     return Answer(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DB", "SERVER", "TOKEN", "LOCALE"):
+        monkeypatch.delenv(f"BIOMETRIK_{name}", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +172,35 @@ def test_enroll_repeated_with_its_transaction_gives_the_first_answer(db: Path, a
     assert other.json["error"]["reason"] == "TRANSACTION_CONFLICT"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("broken.jpg", "IMAGE_DAMAGED"), ("nothing.jpg", "INVALID_INPUT")])
-def test_a_photograph_that_cannot_be_read_is_named_with_the_cause(
-    tmp_path: Path, album: Path, name: str, reason: str
-) -> None:
-    answer = run("enroll", "A-1", album / "ada.jpg", album / name, db=tmp_path / "a.db")
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, album: Path) -> None:
+    answer = run("enroll", "A-1", album / "ada.jpg", album / "nothing.jpg", db=tmp_path / "a.db")
     assert answer.code == 4
     assert answer.out == ""
-    assert str(album / name) in answer.err
-    assert reason in answer.err
+    assert str(album / "nothing.jpg") in answer.err
+    assert "INVALID_INPUT" in answer.err
     assert not (tmp_path / "a.db").exists()
+
+
+def test_a_file_that_is_not_an_image_does_not_lose_the_good_ones_beside_it(tmp_path: Path, album: Path) -> None:
+    words = ("enroll", "A-1", album / "broken.jpg", album / "ada.jpg")
+    answer = run(*words, "--json", db=tmp_path / "a.db")
+    assert answer.code == 0
+    assert answer.json["templates"] == 1
+    broken, good = answer.json["samples"]
+    assert [reason["code"] for reason in broken["reasons"]] == ["IMAGE_UNREADABLE"]
+    assert (broken["usable"], good["usable"]) == (False, True)
+    screen = run(*words, db=tmp_path / "a.db")
+    assert f"{album / 'broken.jpg'}: expected a whole JPEG" in screen.err
+    assert "not an image" in screen.out
+    alone = run("verify", "A-1", album / "broken.jpg", "--json", db=tmp_path / "a.db")
+    assert (alone.code, alone.json["outcome"], alone.json["subject_id"]) == (3, "INCONCLUSIVE", "A-1")
+    assert run("quality", album / "ada.jpg", album / "broken.jpg").code == 3
+
+
+def test_compare_has_one_file_a_side_and_says_what_is_wrong_with_it(album: Path) -> None:
+    answer = run("compare", album / "ada.jpg", album / "broken.jpg", "--json")
+    assert (answer.code, answer.json["error"]["reason"]) == (4, "IMAGE_DAMAGED")
+    assert str(album / "broken.jpg") in answer.json["error"]["message"]
 
 
 def test_more_photographs_than_one_person_can_have_are_refused_unread(tmp_path: Path) -> None:
@@ -182,7 +215,8 @@ def test_more_photographs_than_one_person_can_have_are_refused_unread(tmp_path: 
 def test_verify_a_genuine_person_matches(db: Path, album: Path) -> None:
     answer = run("verify", "A-1", album / "ada-again.jpg", "--max-fmr", "1e-4", "--json", db=db)
     assert answer.code == 0
-    assert set(answer.json) == DECISION | {"subject_id"}
+    assert set(answer.json) == DECISION | {"claims"}
+    assert (answer.json["subject_id"], answer.json["claims"]) == ("A-1", ["A-1"])
     assert answer.json["outcome"] == "MATCH"
     assert answer.json["score"] >= answer.json["threshold"] == 40.0
     assert set(answer.json["achieved_fmr"]) == {"value", "low", "high", "confidence"}
@@ -193,6 +227,35 @@ def test_verify_a_genuine_person_matches(db: Path, album: Path) -> None:
     assert set(sample["quality"]) == {"overall", "acceptable", "algorithm", "components"}
     for component in sample["quality"]["components"]:
         assert set(component) == {"name", "value", "measured", "unit", "threshold", "acceptable", "reason"}
+
+
+def test_verify_one_of_a_few_names_who_it_is(db: Path, album: Path) -> None:
+    assert run("enroll", "A-2", album / "bob.jpg", db=db).code == 0
+    words = ("verify", "A-2", album / "ada-again.jpg", "--or", "A-1")
+    answer = run(*words, "--json", db=db)
+    assert answer.code == 0
+    assert (answer.json["claims"], answer.json["subject_id"]) == (["A-2", "A-1"], "A-1")
+    assert answer.json["comparisons"] == 2
+    screen = run(*words, db=db).out
+    assert "Is this A-2 or A-1?" in screen
+    assert "Most alike: A-1." in screen
+    nobody = run("verify", "A-2", album / "cat.jpg", "--or", "A-1", "--json", db=db)
+    assert (nobody.code, nobody.json["subject_id"]) == (3, "")
+    assert run("verify", "A-2", album / "cat.jpg", "--or", "A-2", "--json", db=db).json["error"]["reason"] == (
+        "INVALID_INPUT"
+    )
+
+
+def test_verify_against_one_encounter_of_the_subject_only(db: Path, album: Path) -> None:
+    other = run("enroll", "A-1", album / "bob.jpg", "--json", db=db).json["encounter_id"]
+    assert run("verify", "A-1", album / "ada-again.jpg", db=db).code == 0
+    answer = run("verify", "A-1", album / "ada-again.jpg", "--encounter", other, "--json", db=db)
+    assert (answer.code, answer.json["encounter_id"], answer.json["comparisons"]) == (1, other, 1)
+    assert run("enroll", "A-2", album / "bob.jpg", db=db).code == 0
+    wrong = run("verify", "A-2", album / "ada.jpg", "--encounter", other, "--json", db=db)
+    assert (wrong.code, wrong.json["error"]["reason"]) == (4, "INVALID_INPUT")
+    both = run("verify", "A-1", album / "ada.jpg", "--encounter", other, "--or", "A-2", db=db)
+    assert both.code == 2
 
 
 def test_verify_says_on_the_screen_what_the_score_means(db: Path, album: Path) -> None:
@@ -455,6 +518,161 @@ def test_models_pull_shows_what_came_and_under_which_licence(monkeypatch: pytest
     assert "non-commercial" in run("models", "pull", "buffalo_s", "--to", tmp_path).out
 
 
+# --- serve, token ---------------------------------------------------------------------------------------------
+
+
+def _example(*, everything: bool) -> str:
+    text = run("serve", "--example-config").out
+    return re.sub(r"(?m)^#(?=\[|[a-z0-9_]+ = )", "", text) if everything else text
+
+
+def test_the_example_configuration_loads_as_it_stands_and_says_what_holds_without_it(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(_example(everything=False), "utf-8")
+    assert ServerConfig.load(file) == ServerConfig.load(None, {"database": "office.db"})
+
+
+def test_the_example_configuration_names_every_setting_with_its_default(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(_example(everything=True), "utf-8")
+    full, plain = ServerConfig.load(file), ServerConfig.load(None, {"database": "office.db"})
+    assert set(full.model_fields_set) == set(ServerConfig.model_fields)
+    assert set(full.engine.model_fields_set) == set(type(full.engine).model_fields)
+    assert set(full.limits.model_fields_set) == set(type(full.limits).model_fields)
+    assert full.tls is not None
+    assert set(full.tls.model_fields_set) == set(type(full.tls).model_fields)
+    assert full.limits == plain.limits
+    own = {"cache", "pack", "calibrations"}
+    assert full.engine.model_dump(exclude=own) == plain.engine.model_dump(exclude=own)
+    assert (full.log_level, full.grace_s) == (plain.log_level, plain.grace_s)
+
+
+def test_serve_without_a_database_or_with_a_wrong_setting_says_so(tmp_path: Path) -> None:
+    assert run("serve").code == 2
+    answer = run("serve", "--database", tmp_path / "a.db", "--listen", "192.0.2.1:50051", "--json")
+    assert (answer.code, answer.json["error"]["reason"]) == (4, "INVALID_INPUT")
+    assert "is not loopback and needs [tls]" in answer.json["error"]["message"]
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_serve_hands_its_options_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[ServerConfig] = []
+
+    async def serve(config: ServerConfig) -> None:
+        served.append(config)
+        if len(served) > 1:
+            raise DatabaseLockedError("database: taken")
+
+    monkeypatch.setattr(server_main, "serve", serve)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    (tmp_path / "s.toml").write_text('database = "a.db"\nlisten = "127.0.0.1:1"\nlog_level = "ERROR"\n')
+    words = ("serve", "--config", tmp_path / "s.toml", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:9")
+    assert run(*words).code == 0
+    assert (served[0].database, served[0].listen, served[0].metrics) == ("a.db", "127.0.0.1:0", "127.0.0.1:9")
+    assert served[0].log_level == "ERROR"
+    refused = run(*words, "--db", "b.db", "--json")
+    assert (refused.code, refused.json["error"]["reason"]) == (4, "DATABASE_LOCKED")
+    assert served[1].database == "b.db"
+
+
+def test_serve_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("biometrik_server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "grpc_health.v1", None)
+    answer = run("serve", "--database", "a.db", "--json")
+    assert (answer.code, answer.json["error"]["reason"]) == (4, "PLUGIN_NOT_FOUND")
+    assert "biometrik[cpu,server]" in answer.json["error"]["message"]
+
+
+def test_a_token_comes_with_an_entry_that_knows_it(tmp_path: Path) -> None:
+    words = ("token", 'counter "3"', "--scope", "identify", "--scope", "verify", "--scope", "verify")
+    made = run(*words, "--json").json
+    (tmp_path / "s.toml").write_text('database = "a.db"\n' + made["entry"], "utf-8")
+    access = Access(ServerConfig.load(tmp_path / "s.toml").known_clients)
+    client = access.identify(f"Bearer {made['token']}", ())
+    assert client.name == 'counter "3"'
+    assert client.scopes == frozenset({Scope.VERIFY, Scope.IDENTIFY})
+    assert made["token"] not in made["entry"]
+    screen = run(*words).out
+    assert "[[clients]]" in screen
+    assert made["token"] not in screen
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("x",), 2), (("x", "--scope", "everything"), 2), (("x" * 65, "--scope", "verify"), 4)]
+)
+def test_a_token_for_nothing_or_for_what_there_is_not_is_refused(words: Sequence[str], code: int) -> None:
+    assert run("token", *words).code == code
+
+
+def test_the_help_of_token_names_every_scope() -> None:
+    text = run("token", "--help").out
+    assert all(scope.value in text for scope in Scope)
+
+
+# --- which place answers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "address", "database"),
+    [
+        ({}, {}, "", None),
+        ({}, {"BIOMETRIK_DB": "e.db"}, "", "e.db"),
+        ({}, {"BIOMETRIK_DB": "e.db", "BIOMETRIK_SERVER": "h:1"}, "h:1", "e.db"),
+        ({"db": Path("c.db")}, {"BIOMETRIK_SERVER": "h:1"}, "", "c.db"),
+        ({"server": "h:2"}, {"BIOMETRIK_SERVER": "h:1", "BIOMETRIK_DB": "e.db"}, "h:2", "e.db"),
+    ],
+)
+def test_the_command_line_goes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    words: dict[str, Any],
+    environment: dict[str, str],
+    address: str,
+    database: str | None,
+) -> None:
+    for name in ("BIOMETRIK_DB", "BIOMETRIK_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    place = Place(**words)
+    assert address_of(place) == address
+    assert place.named_database == (None if database is None else Path(database))
+
+
+def test_a_service_and_a_database_are_one_too_many(album: Path) -> None:
+    assert run("verify", "A-1", album / "ada.jpg", "--db", "a.db", "--server", "127.0.0.1:1").code == 2
+
+
+@pytest.mark.parametrize("words", [("--flip",), ("--provider", "openvino"), ("--calibration", "own.json")])
+def test_a_service_does_not_take_options_for_an_engine_here(album: Path, words: Sequence[str]) -> None:
+    answer = run("quality", album / "ada.jpg", *words, "--server", "127.0.0.1:1", "--json")
+    assert (answer.code, answer.json["error"]["reason"]) == (2, "USAGE")
+    assert words[0] in answer.json["error"]["message"]
+    assert run("doctor", *words, "--server", "127.0.0.1:1").code == 2
+    assert run("models", "--pack", "folder", "--server", "127.0.0.1:1").code == 2
+
+
+def test_the_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOMETRIK_TOKEN", "of-the-environment")
+    assert Service().connection("h:1", Output(locale="id")).token == "of-the-environment"
+    monkeypatch.setenv("BIOMETRIK_TOKEN", "not\na-token")
+    with pytest.raises(InvalidInputError, match="BIOMETRIK_TOKEN: expected one token"):
+        Service().connection("h:1", Output())
+    file = tmp_path / "token"
+    file.write_text("of-the-file\n")
+    service = Service(token_file=file, timeout=2.5, ca=tmp_path / "ca.pem")
+    connection = service.connection("h:1", Output(locale="id"))
+    assert (connection.token, connection.locale, connection.timeout_s) == ("of-the-file", "id", 2.5)
+    assert connection.root_certificate == tmp_path / "ca.pem"
+    for wrong in ("", "two words", "line\nline"):
+        file.write_text(wrong)
+        with pytest.raises(InvalidInputError, match="one token"):
+            service.connection("h:1", Output())
+    file.unlink()
+    with pytest.raises(InvalidInputError, match="--token-file"):
+        service.connection("h:1", Output())
+
+
 # --- the frame ------------------------------------------------------------------------------------------------
 
 
@@ -493,7 +711,7 @@ def test_an_interrupt_is_code_130(monkeypatch: pytest.MonkeyPatch, album: Path) 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli_photographs, "read", interrupted)
-    answer = run("compare", album / "ada.jpg", album / "bob.jpg", "--json")
+    answer = run("verify", "A-1", album / "bob.jpg", "--json")
     assert answer.code == 130
     assert answer.json["error"]["reason"] == "INTERRUPTED"
 
@@ -503,7 +721,7 @@ def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, album: Path) 
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(cli_photographs, "read", broken)
-    answer = run("compare", album / "ada.jpg", album / "bob.jpg", "--json")
+    answer = run("verify", "A-1", album / "bob.jpg", "--json")
     assert answer.code == 4
     assert answer.json["error"]["reason"] == "INTERNAL"
     assert "ZeroDivisionError" in answer.json["error"]["message"]

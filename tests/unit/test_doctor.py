@@ -1,5 +1,6 @@
 """The doctor: a sound machine passes, each fault is found and comes with a remedy."""
 
+import datetime
 import json
 import os
 import shutil
@@ -13,12 +14,14 @@ from types import ModuleType
 
 import pytest
 
+import biometrik
 from biometrik import doctor
+from biometrik.client import Calibration, Capabilities, Client, Connection
 from biometrik.config import EngineConfig, FaceParameters, ModelParameters, RuntimeParameters
 from biometrik.demo.photographs import ASTRONAUT, find
-from biometrik.doctor import Check, Status, examine
+from biometrik.doctor import Check, Status, examine, examine_service
 from biometrik.engine import Engine
-from biometrik.errors import ProviderUnavailableError
+from biometrik.errors import BiometrikError, ProviderUnavailableError, QueueFullError, UnauthenticatedError
 from biometrik.types import FaceImage
 from biometrik.wheels import WheelConflict
 
@@ -201,3 +204,65 @@ def test_scarce_disk_and_memory_are_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_memory_is_what_a_machine_of_our_kind_can_have() -> None:
     assert 1 << 20 < doctor._available_memory() < 1 << 45
+
+
+# --- a service ------------------------------------------------------------------------------------------------
+
+CALIBRATION = Calibration("own-people", "own people", 500, 700, 400_000, datetime.date(2026, 1, 31), 1e-5, 0.6)
+SERVED = Capabilities(
+    version=biometrik.__version__,
+    model_contract_id="models@1",
+    provider="cpu",
+    precision="fp32",
+    quality_profile="counter",
+    policies={"strict": (1e-4, 1e-3)},
+    calibrations=(CALIBRATION,),
+    max_message_bytes=1,
+    max_samples=1,
+    max_concurrent_requests=32,
+)
+
+
+def served(monkeypatch: pytest.MonkeyPatch, answer: Capabilities | BiometrikError) -> Mapping[str, Check]:
+    """Return the checks of a service that answers, or refuses, like this."""
+
+    def capabilities(_: Client) -> Capabilities:
+        if isinstance(answer, BiometrikError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Client, "wait_until_ready", lambda *_: None)
+    monkeypatch.setattr(Client, "capabilities", capabilities)
+    return {check.name: check for check in examine_service(Connection("127.0.0.1:1"))}
+
+
+def test_a_sound_service_passes_and_says_what_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = served(monkeypatch, SERVED)
+    assert {name: check.status for name, check in found.items()} == dict.fromkeys(
+        ("python", "service", "models", "calibration"), Status.OK
+    )
+    assert "127.0.0.1:1 answers" in found["service"].finding
+    assert "strict (FMR 1 in 10,000, FPIR 1 in 1,000)" in found["models"].finding
+    assert "400,000 comparisons of strangers among 500 people" in found["calibration"].finding
+
+
+def test_a_service_of_another_version_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = served(monkeypatch, replace(SERVED, version="99.0.0"))["service"]
+    assert check.status is Status.WARN
+    assert "99.0.0" in check.finding
+    assert biometrik.__version__ in check.remedy
+
+
+def test_a_service_without_a_calibration_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = served(monkeypatch, replace(SERVED, calibrations=()))["calibration"]
+    assert check.status is Status.FAIL
+    assert "scripts/calibrate" in check.remedy
+
+
+def test_the_words_of_a_service_that_refuses_are_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = QueueFullError("busy")
+    error.add_note("The system is busy: try again in a moment.")
+    check = served(monkeypatch, error)["service"]
+    assert (check.status, check.finding) == (Status.FAIL, "QUEUE_FULL: busy")
+    assert check.remedy == "The system is busy: try again in a moment."
+    assert "--token-file" in served(monkeypatch, UnauthenticatedError("who?"))["service"].remedy

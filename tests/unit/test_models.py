@@ -186,6 +186,20 @@ def test_all_bundled_weights_are_prepared_in_both_forms(tmp_path: Path) -> None:
             assert bundled(id, parameters, prelu=form) in prepared
 
 
+def test_weights_of_fingers_are_left_out_where_their_distribution_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def without_afis(name: str) -> metadata.Distribution:
+        if name == "afis":
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    known = metadata.distribution
+    monkeypatch.setattr(metadata, "distribution", without_afis)
+    prepared = list(prepare_bundled(ModelParameters(cache=tmp_path)))
+    assert {weights.entry.id for weights in prepared} == set(BUNDLED)
+
+
 def run_module(cache: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "biometrik.models"]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "BIOMETRIK_CACHE": str(cache)})

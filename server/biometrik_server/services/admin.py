@@ -84,5 +84,6 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 nonmated_comparisons=table.non_mated,
                 date=table.date.isoformat(),
                 tightest_fmr=table.tightest_fmr,
+                tightest_raw_score=table.tightest_raw_score,
             )
         ]

@@ -1,5 +1,7 @@
 """EnrollmentService: registering people."""
 
+from functools import partial
+
 import grpc
 
 from biometrik import wire
@@ -23,13 +25,12 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         refuse_missing(request.missing)
         who = wire.context_from_wire(request.context)
         named = request.WhichOneof("membership") == "galleries"
-        samples = await self._desk.prepare(lambda: self._convert.presented(request.samples))
-        enrollment = await self._desk.call(
+        enroll = partial(
             self._desk.engine.enroll,
             request.subject_id,
-            samples,
             galleries=tuple(request.galleries.names) if named else None,
             override=request.override_reason,
             context=who,
         )
+        enrollment = await self._desk.answer(lambda: self._convert.presented(request.samples), enroll)
         return wire.enrollment_to_wire(enrollment, CURRENT.get().locale)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 
@@ -58,23 +59,23 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
         request_iterator: AsyncIterator[pb.IdentifyManyRequest],
         context: "grpc.aio.ServicerContext[pb.IdentifyManyRequest, pb.IdentifyManyResponse]",
     ) -> AsyncIterator[pb.IdentifyManyResponse]:
-        running: set[asyncio.Task[pb.IdentifyManyResponse]] = set()
+        searching: set[asyncio.Task[pb.IdentifyManyResponse]] = set()
+        # Reading is a task beside the searches: a client may wait for an answer before it asks on.
+        reading: set[asyncio.Task[pb.IdentifyManyRequest | None]] = {_next(request_iterator)}
         try:
-            async for request in request_iterator:
-                running.add(asyncio.create_task(self._one_of_many(request)))
-                while len(running) >= self._searches_per_stream:
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
-                for task in [task for task in running if task.done()]:
-                    running.discard(task)
-                    yield task.result()
-            while running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
+            while searching or reading:
+                ready = reading if len(searching) < self._searches_per_stream else set()
+                await asyncio.wait(searching | ready, return_when=asyncio.FIRST_COMPLETED)
+                for read in [task for task in ready if task.done()]:
+                    request = read.result()
+                    reading = set() if request is None else {_next(request_iterator)}
+                    if request is not None:
+                        searching.add(asyncio.create_task(self._one_of_many(request)))
+                for search in [task for task in searching if task.done()]:
+                    searching.discard(search)
+                    yield search.result()
         finally:  # the client has gone: what nobody waits for is not computed
-            for task in running:
+            for task in searching | reading:
                 task.cancel()
 
     async def _one_of_many(self, request: pb.IdentifyManyRequest) -> pb.IdentifyManyResponse:
@@ -101,15 +102,14 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
     async def _search(self, request: pb.IdentifyRequest) -> Identification:
         options = request.options
         max_fpir = self._max_fpir(options)
-        samples = await self._desk.prepare(lambda: self._convert.presented(request.samples))
-        return await self._desk.call(
+        identify = partial(
             self._desk.engine.identify,
-            samples,
             max_fpir=max_fpir,
             galleries=tuple(options.galleries) or None,
             max_candidates=options.max_candidates or _DEFAULT_CANDIDATES,
             excluding=options.excluded_subject_id,
         )
+        return await self._desk.answer(lambda: self._convert.presented(request.samples), identify)
 
     def _max_fpir(self, options: pb.SearchOptions) -> float | None:
         if options.without_decision:
@@ -117,3 +117,10 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
                 raise InvalidInputError("without_decision: expected no threshold beside it, got one")
             return None
         return self._convert.max_fpir(options.threshold)
+
+
+def _next(requests: AsyncIterator[pb.IdentifyManyRequest]) -> asyncio.Task[pb.IdentifyManyRequest | None]:
+    async def read() -> pb.IdentifyManyRequest | None:
+        return await anext(requests, None)
+
+    return asyncio.create_task(read())

@@ -28,8 +28,7 @@ class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
         request: pb.AssessQualityRequest,
         context: "grpc.aio.ServicerContext[pb.AssessQualityRequest, pb.AssessQualityResponse]",
     ) -> pb.AssessQualityResponse:
-        samples = await self._desk.prepare(lambda: self._convert.samples(request.samples))
-        reports = await self._desk.call(self._desk.engine.quality, samples)
+        reports = await self._desk.answer(lambda: self._convert.samples(request.samples), self._desk.engine.quality)
         locale = CURRENT.get().locale
         return pb.AssessQualityResponse(samples=[wire.report_to_wire(report, locale) for report in reports])
 
@@ -56,11 +55,11 @@ class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
         context: "grpc.aio.ServicerContext[pb.CompareSamplesRequest, pb.CompareSamplesResponse]",
     ) -> pb.CompareSamplesResponse:
         max_fmr = self._convert.max_fmr(request.threshold)
-        both = await self._desk.prepare(
-            lambda: self._convert.presented(request.probe) + self._convert.presented(request.reference)
+        count = len(request.probe)
+        decision = await self._desk.answer(
+            lambda: self._convert.presented(request.probe) + self._convert.presented(request.reference),
+            lambda both: self._desk.engine.compare(both[:count], both[count:], max_fmr=max_fmr),
         )
-        probe, reference = both[: len(request.probe)], both[len(request.probe) :]
-        decision = await self._desk.call(self._desk.engine.compare, probe, reference, max_fmr=max_fmr)
         return pb.CompareSamplesResponse(decision=wire.decision_to_wire(decision, CURRENT.get().locale))
 
     async def UploadSample(

@@ -1,5 +1,7 @@
 """VerificationService: 1:1 and 1:few."""
 
+from functools import partial
+
 import grpc
 
 from biometrik import wire
@@ -32,19 +34,19 @@ class VerificationService(verification_service_pb2_grpc.VerificationServiceServi
         count = len(request.samples)
         presented = request.presented.samples
         if presented:
-            both = await desk.prepare(
-                lambda: self._convert.presented(request.samples) + self._convert.presented(presented)
+            return await desk.answer(
+                lambda: self._convert.presented(request.samples) + self._convert.presented(presented),
+                lambda both: engine.compare(both[:count], both[count:], max_fmr=max_fmr),
             )
-            return await desk.call(engine.compare, both[:count], both[count:], max_fmr=max_fmr)
         reference = request.WhichOneof("reference")
         if reference not in ("subject_id", "encounter_id", "subjects"):
             raise InvalidInputError("reference: expected a subject, an encounter, subjects or samples, got none")
-        samples = await desk.prepare(lambda: self._convert.presented(request.samples))
         match reference:
             case "encounter_id":
-                return await desk.call(engine.verify_encounter, request.encounter_id, samples, max_fmr=max_fmr)
+                verify = partial(engine.verify_encounter, request.encounter_id, max_fmr=max_fmr)
             case "subjects":
                 claims = tuple(request.subjects.subject_ids)
-                return await desk.call(engine.verify_any, claims, samples, max_fmr=max_fmr)
+                verify = partial(engine.verify_any, claims, max_fmr=max_fmr)
             case _:
-                return await desk.call(engine.verify, request.subject_id, samples, max_fmr=max_fmr)
+                verify = partial(engine.verify, request.subject_id, max_fmr=max_fmr)
+        return await desk.answer(lambda: self._convert.presented(request.samples), verify)

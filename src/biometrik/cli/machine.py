@@ -1,5 +1,9 @@
 """The commands about the machine: models, doctor, demo."""
 
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from biometrik.cli.answer import answer
-from biometrik.cli.options import Cache, Output, Recognition
+from biometrik.cli.options import Cache, Output, Place, Recognition, Service, address_of, refuse_for_service
 from biometrik.cli.root import ERROR, OK, Listing, app, command
 
 _models = typer.Typer(cls=Listing, help="List weights with their licences, fetch a pack.")
@@ -19,13 +23,26 @@ Pack = Annotated[
 
 
 @command(_models, name="list", example="biometrik models", exits="0 ok")
-def list_models(*, pack: Pack = None, output: Output) -> None:
-    """List the weights that biometrik knows: licence, presence, verification by sha256."""
+def list_models(*, pack: Pack = None, service: Service, output: Output) -> None:
+    """List the weights that biometrik, or a service, knows: licence, presence, verification by sha256."""
     from biometrik.cli import schema
     from biometrik.cli.screens import machine as screen
     from biometrik.config import ModelParameters
     from biometrik.models import catalogue
 
+    if address := address_of(service):
+        from biometrik.client import Client
+
+        refuse_for_service(("--pack",) if pack else ())
+        with Client(service.connection(address, output)) as client:
+            served = client.models()
+        answer(
+            "models list",
+            {"models": [schema.served(model) for model in served]},
+            lambda console: screen.served(console, served),
+            as_json=output.json,
+        )
+        return
     rows = catalogue(ModelParameters(pack=pack))
     answer(
         "models list",
@@ -57,20 +74,17 @@ def pull_model(
 
 
 @command(app, example="biometrik doctor --db office.db", exits="0 nothing fails · 4 something does")
-def doctor(
-    *,
-    db: Annotated[
-        Path | None, Option("--db", metavar="FILE", envvar="BIOMETRIK_DB", help="A database to look at, too.")
-    ] = None,
-    recognition: Recognition,
-    output: Output,
-) -> None:
-    """Say what this machine lacks, and what to do about it."""
+def doctor(*, place: Place, recognition: Recognition, output: Output) -> None:
+    """Say what this machine, or a service, lacks, and what to do about it."""
     from biometrik.cli import schema
     from biometrik.cli.screens import machine as screen
-    from biometrik.doctor import Status, examine
+    from biometrik.doctor import Status, examine, examine_service
 
-    checks = tuple(examine(recognition.config(), db))
+    if address := address_of(place):
+        refuse_for_service(recognition.named)
+        checks = tuple(examine_service(place.connection(address, output)))
+    else:
+        checks = tuple(examine(recognition.config(), place.named_database))
     well = all(check.status is not Status.FAIL for check in checks)
     answer(
         "doctor",
@@ -89,14 +103,14 @@ def demo(
     cache: Cache = None,
     output: Output,
 ) -> None:
-    """Do the main job on real photographs, from enrolment to erasure, and write a page that shows it."""
+    """Do the main job on real photographs, asking a service that it starts, and write a page that shows it."""
     from biometrik import demo as demonstration
     from biometrik.cli import schema
     from biometrik.cli.screens import machine as screen
     from biometrik.config import EngineConfig, ModelParameters
 
     config = EngineConfig(models=ModelParameters(cache=cache))
-    with screen.following(quiet=output.json) as follow:
+    with _unwinding(), screen.following(quiet=output.json) as follow:
         shown = demonstration.run(folder, config, follow)
     story = shown.story
     if show:
@@ -108,3 +122,13 @@ def demo(
         as_json=output.json,
         code=OK if story.passed else ERROR,
     )
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    # Ended by another program, a command still stops what it started.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,25 +1,29 @@
 """The options that commands share, and how a group of them becomes a command's own."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
+import typer
 from typer import Argument, Option
 
 if TYPE_CHECKING:
+    from biometrik.cli.biometrics import Biometrics
+    from biometrik.client import Connection
     from biometrik.config import EngineConfig
-    from biometrik.engine import Engine
 
 _MODELS = "Models and runtime"
 _OUTPUT = "Output"
+_SERVICE = "Service"
 
 Subject = Annotated[str, Argument(help="Your own opaque id of the person, 1 to 128 characters.")]
 Photos = Annotated[list[Path], Argument(help="Photographs of one person: JPEG, PNG, BMP, TIFF, WebP, JPEG 2000.")]
-Database = Annotated[Path, Option("--db", metavar="FILE", envvar="BIOMETRIK_DB", help="The database file.")]
 Cache = Annotated[
     Path | None,
     Option(
@@ -45,10 +49,10 @@ Operator = Annotated[
     str, Option("--operator", metavar="REFERENCE", help="Your reference of who asks; kept in the event log.")
 ]
 
-DATABASE = Path("biometrik.db")
-
+#: The database where none is named.
+DATABASE: Final = Path("biometrik.db")
 #: Most photographs of one person in one call; the engine's own bound.
-MAX_PHOTOGRAPHS = 64
+MAX_PHOTOGRAPHS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,13 @@ class Recognition:
     ] = None
     cache: Cache = None
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The options that were given, as they are written; not the cache, which the environment may name."""
+        return tuple(
+            f"--{own.name}" for own in fields(self) if own.name != "cache" and getattr(self, own.name) != own.default
+        )
+
     def config(self) -> "EngineConfig":
         """Return the engine's configuration."""
         from biometrik.config import (
@@ -137,29 +148,172 @@ class Recognition:
         )
 
 
-@contextmanager
-def opened(database: Path, config: "EngineConfig", *, create: bool = False) -> Iterator["Engine"]:
-    """Open a database for the length of a command.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that answers instead of an engine in this process, and how to prove who asks it."""
 
-    Parameters
-    ----------
-    create : bool
-        Whether the command may make the file. Others refuse, lest a mistyped name looks like an empty database.
+    server: Annotated[
+        str,
+        Option(
+            "--server",
+            metavar="ADDRESS",
+            help="Ask a service, host:port or unix:/path. Environment: BIOMETRIK_SERVER.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = ""
+    token_file: Annotated[
+        Path | None,
+        Option(
+            "--token-file",
+            metavar="FILE",
+            help="Holds the bearer token. Else the environment's BIOMETRIK_TOKEN; never the command line.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = None
+    ca: Annotated[
+        Path | None,
+        Option("--ca", metavar="PEM", help="Authority of its certificate; asks for TLS.", rich_help_panel=_SERVICE),
+    ] = None
+    cert: Annotated[
+        Path | None,
+        Option("--cert", metavar="PEM", help="Your certificate, for mutual TLS.", rich_help_panel=_SERVICE),
+    ] = None
+    key: Annotated[Path | None, Option("--key", metavar="PEM", help="Its private key.", rich_help_panel=_SERVICE)] = (
+        None
+    )
+    timeout: Annotated[
+        float,
+        Option("--timeout", metavar="SECONDS", min=0.001, help="Deadline of each call.", rich_help_panel=_SERVICE),
+    ] = 30.0
+
+    def connection(self, address: str, output: Output) -> "Connection":
+        """Return how the service at an address is reached.
+
+        Raises
+        ------
+        InvalidInputError
+            The file of the token cannot be used, or a certificate lacks its key.
+        """
+        from biometrik.client import Connection
+
+        return Connection(
+            address,
+            token=_token(self.token_file),
+            root_certificate=self.ca,
+            certificate=self.cert,
+            key=self.key,
+            timeout_s=self.timeout,
+            locale=output.locale,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Service):
+    """Where people are enrolled: a database that is opened in this process, or a service."""
+
+    db: Annotated[
+        Path | None,
+        Option(
+            "--db",
+            metavar="FILE",
+            help=f"The database file. Environment: BIOMETRIK_DB. Else {DATABASE}.",
+        ),
+    ] = None
+
+    @property
+    def named_database(self) -> Path | None:
+        """The database that the command line, else the environment names."""
+        environment = os.environ.get("BIOMETRIK_DB")
+        return self.db or (Path(environment) if environment else None)
+
+
+def address_of(place: Service) -> str:
+    """Return the address of the service to ask; "" where the engine is to run in this process.
+
+    What stands on the command line goes before what the environment says: a database that is named there is opened,
+    whatever BIOMETRIK_SERVER says.
 
     Raises
     ------
-    StoreUnavailableError
-        The file is not there.
+    BadParameter
+        Both a service and a database are named.
     """
+    database = place.db if isinstance(place, Place) else None
+    if place.server and database is not None:
+        raise typer.BadParameter("expected a service or a database, got both", param_hint="--server, --db")
+    return place.server or ("" if database is not None else os.environ.get("BIOMETRIK_SERVER", ""))
+
+
+def refuse_for_service(options: Sequence[str]) -> None:
+    """Raise BadParameter if any options are given that are for an engine in this process."""
+    if options:
+        raise typer.BadParameter(
+            "the service is set up for itself: leave this out, or ask an engine here, with --db or without"
+            " BIOMETRIK_SERVER",
+            param_hint=", ".join(options),
+        )
+
+
+@contextmanager
+def opened(place: Service, recognition: Recognition, output: Output, *, create: bool = False) -> Iterator["Biometrics"]:
+    """Give whoever answers, for the length of a command.
+
+    Parameters
+    ----------
+    place : Service or Place
+        A Place names a database, too; without one, an engine in this process remembers nothing.
+    recognition : Recognition
+        Of an engine in this process; a service has its own.
+    output : Output
+        Its language is asked of a service.
+    create : bool
+        Whether the command may make the database. Others refuse, lest a mistyped name looks like an empty one.
+
+    Raises
+    ------
+    BadParameter
+        Both a service and a database are named, or options for an engine that a service does not take.
+    StoreUnavailableError
+        The database is not there.
+    """
+    address = address_of(place)
+    if address:
+        from biometrik.client import Client
+
+        refuse_for_service(recognition.named)
+        with Client(place.connection(address, output)) as client:
+            yield client
+        return
+
     from biometrik.engine import Engine
     from biometrik.errors import StoreUnavailableError
 
-    if not create and not database.is_file():
+    database = (place.named_database or DATABASE) if isinstance(place, Place) else Path(":memory:")
+    if not create and isinstance(place, Place) and not database.is_file():
         raise StoreUnavailableError(
             f"database: expected a file, got nothing at {database}; enrol somebody first, or name another with --db"
         )
-    with Engine.open(database, config) as engine:
+    with Engine.open(database, recognition.config()) as engine:
         yield engine
+
+
+def _token(file: Path | None) -> str:
+    from biometrik.errors import InvalidInputError
+
+    if file is None:
+        where, token = "BIOMETRIK_TOKEN", os.environ.get("BIOMETRIK_TOKEN", "").strip()
+        if not token:
+            return ""
+    else:
+        try:
+            where, token = str(file), file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise InvalidInputError(
+                f"{file}: expected a readable file that holds a token; name it with --token-file"
+            ) from None
+    if not re.fullmatch(r"[!-~]+", token):
+        raise InvalidInputError(f"{where}: expected one token, as 'biometrik token' prints it, and nothing else")
+    return token
 
 
 def spread_out(function: Callable[..., None]) -> Callable[..., None]:

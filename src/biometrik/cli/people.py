@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from biometrik.cli.answer import answer
 from biometrik.cli.options import (
-    DATABASE,
-    Database,
     Galleries,
     MaxFmr,
     Operator,
     Output,
     Photos,
+    Place,
     Recognition,
+    Service,
     Subject,
     Transaction,
     opened,
@@ -22,6 +22,7 @@ from biometrik.cli.options import (
 from biometrik.cli.root import INCONCLUSIVE, NO_MATCH, OK, app, command
 
 if TYPE_CHECKING:
+    from biometrik.samples import Sample
     from biometrik.types import Outcome, SampleReport
 
 _DECISION_EXITS: Final = "0 match · 1 no match · 3 inconclusive"
@@ -37,7 +38,7 @@ def enroll(
     subject: Subject,
     photos: Photos,
     *,
-    db: Database = DATABASE,
+    place: Place,
     gallery: Galleries = None,
     override: Annotated[
         str,
@@ -53,15 +54,12 @@ def enroll(
     """Add photographs of a person, taken now, under your id; the photographs themselves are not kept."""
     from biometrik.cli import photographs, schema
     from biometrik.cli.screens import people as screen
-    from biometrik.gallery.records import DEFAULT_GALLERY
     from biometrik.types import EnrollmentOutcome, RequestContext
 
     context = RequestContext(transaction_id=transaction, operator_ref=operator)
     images = photographs.read(photos, quiet=output.json)
-    with opened(db, recognition.config(), create=True) as engine:
-        result = engine.enroll(
-            subject, images, galleries=gallery or (DEFAULT_GALLERY,), override=override, context=context
-        )
+    with opened(place, recognition, output, create=True) as engine:
+        result = engine.enroll(subject, images, galleries=gallery or None, override=override, context=context)
     answer(
         "enroll",
         schema.enrollment(result, photos, output.locale),
@@ -76,22 +74,44 @@ def verify(
     subject: Subject,
     photos: Photos,
     *,
-    db: Database = DATABASE,
+    others: Annotated[
+        list[str] | None,
+        Option("--or", metavar="SUBJECT", help="Another whom the person may be (1:few); again for more, 64 in all."),
+    ] = None,
+    encounter: Annotated[
+        str, Option("--encounter", metavar="ID", help="Compare with this encounter of the subject only.")
+    ] = "",
+    place: Place,
     max_fmr: MaxFmr = 1e-3,
     recognition: Recognition,
     output: Output,
 ) -> None:
-    """Say whether the person in the photographs is the enrolled subject (1:1)."""
+    """Say whether the person in the photographs is the enrolled subject (1:1), or one of a few."""
     from biometrik.cli import photographs, schema
     from biometrik.cli.screens import people as screen
+    from biometrik.errors import InvalidInputError
 
+    if others and encounter:
+        raise BadParameter("expected one of them, got both", param_hint="--or, --encounter")
+    claims = [subject, *(others or ())]
     images = photographs.read(photos, quiet=output.json)
-    with opened(db, recognition.config()) as engine:
-        result, table = engine.verify(subject, images, max_fmr=max_fmr), engine.calibration
+    with opened(place, recognition, output) as engine:
+        if encounter:
+            result = engine.verify_encounter(encounter, images, max_fmr=max_fmr)
+            if result.subject_id not in ("", subject):
+                raise InvalidInputError(f"encounter: expected one of {subject}, got another's; check both")
+        elif others:
+            result = engine.verify_any(claims, images, max_fmr=max_fmr)
+        else:
+            result = engine.verify(subject, images, max_fmr=max_fmr)
+        evidence = engine.calibration
+    # Of one claim it is said even where nothing could be compared; of several, who is the most alike.
+    who = result.subject_id or ("" if others else subject)
+    claim = f"Is this {' or '.join(claims)}?" + (f" Most alike: {who}." if others and who else "")
     answer(
         "verify",
-        {"subject_id": subject, **schema.decision(result, table, photos, output.locale)},
-        lambda console: screen.decision(console, result, table, photos, output.locale, claim=f"Is this {subject}?"),
+        {**schema.decision(result, evidence, photos, output.locale), "claims": claims, "subject_id": who},
+        lambda console: screen.decision(console, result, evidence, photos, output.locale, claim=claim),
         as_json=output.json,
         code=_exit_code(result.outcome),
     )
@@ -101,7 +121,7 @@ def verify(
 def identify(
     photos: Photos,
     *,
-    db: Database = DATABASE,
+    place: Place,
     max_fpir: Annotated[
         float,
         Option(
@@ -126,8 +146,8 @@ def identify(
     from biometrik.cli.screens import people as screen
 
     images = photographs.read(photos, quiet=output.json)
-    with opened(db, recognition.config()) as engine:
-        table = engine.calibration
+    with opened(place, recognition, output) as engine:
+        evidence = engine.calibration
         result = engine.identify(
             images,
             max_fpir=None if no_decision else max_fpir,
@@ -137,8 +157,8 @@ def identify(
         )
     answer(
         "identify",
-        schema.identification(result, table, photos, output.locale),
-        lambda console: screen.identification(console, result, table, photos, output.locale),
+        schema.identification(result, evidence, photos, output.locale),
+        lambda console: screen.identification(console, result, evidence, photos, output.locale),
         as_json=output.json,
         code=_exit_code(result.outcome),
     )
@@ -151,6 +171,7 @@ def compare(
     *,
     max_fmr: MaxFmr = 1e-3,
     recognition: Recognition,
+    service: Service,
     output: Output,
 ) -> None:
     """Say whether two photographs show the same person, storing nothing."""
@@ -158,14 +179,14 @@ def compare(
     from biometrik.cli.screens import people as screen
 
     files = [probe, reference]
-    first, second = photographs.read(files, quiet=True)
-    with opened(Path(":memory:"), recognition.config(), create=True) as engine:
-        result, table = engine.compare([first], [second], max_fmr=max_fmr), engine.calibration
+    first, second = map(photographs.read_strictly, files)
+    with opened(service, recognition, output) as engine:
+        result, evidence = engine.compare([first], [second], max_fmr=max_fmr), engine.calibration
     answer(
         "compare",
-        schema.decision(result, table, files, output.locale),
+        schema.decision(result, evidence, files, output.locale),
         lambda console: screen.decision(
-            console, result, table, files, output.locale, claim="Do both photographs show one person?"
+            console, result, evidence, files, output.locale, claim="Do both photographs show one person?"
         ),
         as_json=output.json,
         code=_exit_code(result.outcome),
@@ -177,16 +198,16 @@ def compare(
     example="biometrik quality photos/*.jpg --profile portrait",
     exits="0 all acceptable · 3 one or more is not",
 )
-def quality(photos: Photos, recognition: Recognition, output: Output) -> None:
+def quality(photos: Photos, recognition: Recognition, service: Service, output: Output) -> None:
     """Grade photographs for recognition, with advice for each, storing nothing."""
     from biometrik.cli import photographs, schema
     from biometrik.cli.screens import people as screen
 
     reports: list[SampleReport] = []
-    with opened(Path(":memory:"), recognition.config(), create=True) as engine:
-        batch = []
+    with opened(service, recognition, output) as engine:
+        batch: list[Sample] = []
         for photo in photographs.shown(photos, "grading photographs", quiet=output.json):
-            batch.append(photographs.read_one(photo))
+            batch.append(photographs.read_leniently(photo, quiet=output.json))
             if len(batch) == _BATCH:
                 reports += engine.quality(batch)
                 batch.clear()

@@ -11,13 +11,14 @@ from biometrik.cli.options import MAX_PHOTOGRAPHS
 from biometrik.errors import ImageError, InvalidInputError
 
 if TYPE_CHECKING:
+    from biometrik.samples import Sample
     from biometrik.types import FaceImage
 
 #: From so many on, reading takes long enough to be shown.
 _MANY = 5
 
 
-def read(paths: Sequence[Path], *, quiet: bool) -> list["FaceImage"]:
+def read(paths: Sequence[Path], *, quiet: bool) -> list["Sample"]:
     """Return the photographs of one person.
 
     Parameters
@@ -25,22 +26,44 @@ def read(paths: Sequence[Path], *, quiet: bool) -> list["FaceImage"]:
     paths : sequence of Path
         1 to 64.
     quiet : bool
-        No progress bar.
+        No progress bar, and no word on files that are not images.
+
+    Returns
+    -------
+    list of Sample
+        A file that is not an image becomes an outcome of its own, so that it does not lose the good ones beside it.
 
     Raises
     ------
-    ImageError
-        A file is not an image that the library accepts; the message names it and says why.
     InvalidInputError
         A file cannot be opened, or there are too many.
     """
     if len(paths) > MAX_PHOTOGRAPHS:
         raise InvalidInputError(f"photographs: expected at most {MAX_PHOTOGRAPHS} of one person, got {len(paths)}")
-    return [read_one(path) for path in shown(paths, "reading photographs", quiet=quiet)]
+    return [read_leniently(path, quiet=quiet) for path in shown(paths, "reading photographs", quiet=quiet)]
 
 
-def read_one(path: Path) -> "FaceImage":
-    """Return one photograph; raises as :func:`read`."""
+def read_leniently(path: Path, *, quiet: bool) -> "Sample":
+    """Return one photograph, or what takes its place; see :func:`read`."""
+    from biometrik.imaging import read_file
+    from biometrik.samples import UnreadableSample, decoded
+
+    sample = decoded(read_file(path))
+    if isinstance(sample, UnreadableSample) and not quiet:
+        Console(stderr=True).print(f"{path}: {sample.detail.removeprefix('image: ')}", markup=False, soft_wrap=True)
+    return sample
+
+
+def read_strictly(path: Path) -> "FaceImage":
+    """Return one photograph.
+
+    Raises
+    ------
+    ImageError
+        The file is not an image that the library accepts; the message names it and says why.
+    InvalidInputError
+        It cannot be opened.
+    """
     from biometrik.types import FaceImage
 
     try:

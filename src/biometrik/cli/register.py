@@ -1,18 +1,13 @@
 """The commands about what is stored: subjects, galleries."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
 from biometrik.cli.answer import answer
-from biometrik.cli.options import DATABASE, Cache, Database, Operator, Output, Subject, Transaction, opened
+from biometrik.cli.options import Cache, Operator, Output, Place, Recognition, Subject, Transaction, opened
 from biometrik.cli.root import Listing, app, command
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from biometrik.config import EngineConfig
 
 _subjects = typer.Typer(cls=Listing, help="List, show and erase enrolled people.")
 _galleries = typer.Typer(cls=Listing, help="List, create and delete galleries.")
@@ -25,7 +20,7 @@ Name = Annotated[str, Argument(help="The gallery's name.")]
 @command(_subjects, name="list", example="biometrik subjects list --gallery default --limit 20", exits="0 ok")
 def list_subjects(
     *,
-    db: Database = DATABASE,
+    place: Place,
     gallery: Annotated[
         str | None, Option("--gallery", metavar="NAME", help="Only those with an encounter in this gallery.")
     ] = None,
@@ -38,7 +33,7 @@ def list_subjects(
     from biometrik.cli import schema
     from biometrik.cli.screens import register as screen
 
-    with opened(db, _config(cache)) as engine:
+    with opened(place, Recognition(cache=cache), output) as engine:
         # One more than asked tells whether another page follows.
         found = engine.subjects(gallery=gallery, after=after, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
@@ -51,12 +46,12 @@ def list_subjects(
 
 
 @command(_subjects, name="show", example="biometrik subjects show A-0192", exits="0 ok")
-def show_subject(subject: Subject, output: Output, db: Database = DATABASE, cache: Cache = None) -> None:
+def show_subject(subject: Subject, place: Place, output: Output, cache: Cache = None) -> None:
     """Show a subject's encounters."""
     from biometrik.cli import schema
     from biometrik.cli.screens import register as screen
 
-    with opened(db, _config(cache)) as engine:
+    with opened(place, Recognition(cache=cache), output) as engine:
         found = engine.subject(subject)
     answer(
         "subjects show",
@@ -70,7 +65,7 @@ def show_subject(subject: Subject, output: Output, db: Database = DATABASE, cach
 def erase_subject(
     subject: Subject,
     *,
-    db: Database = DATABASE,
+    place: Place,
     yes: Annotated[bool, Option("--yes", help="Do not ask; needed with --json.")] = False,
     transaction: Transaction = "",
     operator: Operator = "",
@@ -85,7 +80,7 @@ def erase_subject(
     if not yes and output.json:
         raise typer.BadParameter("erasing cannot be undone: give --yes with --json", param_hint="--yes")
     context = RequestContext(transaction_id=transaction, operator_ref=operator)
-    with opened(db, _config(cache)) as engine:
+    with opened(place, Recognition(cache=cache), output) as engine:
         if not yes:
             encounters = len(engine.subject(subject).encounters)
             typer.confirm(f"Erase {subject} with {encounters} encounter(s) for good?", abort=True)
@@ -99,12 +94,12 @@ def erase_subject(
 
 
 @command(_galleries, name="list", example="biometrik galleries", exits="0 ok")
-def list_galleries(output: Output, db: Database = DATABASE, cache: Cache = None) -> None:
+def list_galleries(place: Place, output: Output, cache: Cache = None) -> None:
     """List all galleries with their counts."""
     from biometrik.cli import schema
     from biometrik.cli.screens import register as screen
 
-    with opened(db, _config(cache)) as engine:
+    with opened(place, Recognition(cache=cache), output) as engine:
         found = engine.galleries()
     answer(
         "galleries list",
@@ -123,7 +118,7 @@ def list_galleries(output: Output, db: Database = DATABASE, cache: Cache = None)
 def create_gallery(
     name: Name,
     *,
-    db: Database = DATABASE,
+    place: Place,
     kind: Annotated[
         Literal["population", "watchlist", "appointment"], Option("--kind", help="What it is for.")
     ] = "population",
@@ -148,7 +143,7 @@ def create_gallery(
     from biometrik.cli.screens import register as screen
     from biometrik.types import GalleryKind
 
-    with opened(db, _config(cache), create=True) as engine:
+    with opened(place, Recognition(cache=cache), output, create=True) as engine:
         created = engine.create_gallery(
             name, GalleryKind(kind.upper()), legal_basis=legal_basis, retention_days=retention_days
         )
@@ -161,9 +156,9 @@ def create_gallery(
 
 
 @command(_galleries, name="delete", example="biometrik galleries delete watch", exits="0 deleted")
-def delete_gallery(name: Name, output: Output, db: Database = DATABASE, cache: Cache = None) -> None:
+def delete_gallery(name: Name, place: Place, output: Output, cache: Cache = None) -> None:
     """Delete a gallery; the people in it leave it and stay enrolled."""
-    with opened(db, _config(cache)) as engine:
+    with opened(place, Recognition(cache=cache), output) as engine:
         engine.delete_gallery(name)
     answer(
         "galleries delete",
@@ -171,9 +166,3 @@ def delete_gallery(name: Name, output: Output, db: Database = DATABASE, cache: C
         lambda console: console.print(f"gallery {name} deleted", markup=False),
         as_json=output.json,
     )
-
-
-def _config(cache: "Path | None") -> "EngineConfig":
-    from biometrik.config import EngineConfig, ModelParameters, RuntimeParameters
-
-    return EngineConfig(models=ModelParameters(cache=cache), runtime=RuntimeParameters(warm_up=False))

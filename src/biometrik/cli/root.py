@@ -73,7 +73,8 @@ app: Final = typer.Typer(
     help="Enrol, verify and identify people by their faces, with decisions that can be defended.",
     epilog=(
         "Start with: [bold cyan]biometrik demo[/]\n\n" + EXIT_CODES + "\n\nEvery command takes --json: one JSON object"
-        " on standard output, errors too. Environment: BIOMETRIK_DB, BIOMETRIK_CACHE, BIOMETRIK_LOCALE."
+        " on standard output, errors too. Environment: BIOMETRIK_DB, BIOMETRIK_SERVER, BIOMETRIK_TOKEN,"
+        " BIOMETRIK_CACHE, BIOMETRIK_LOCALE."
     ),
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -120,6 +121,8 @@ def _reported(error: Exception, *, as_json: bool) -> int:
         body: dict[str, object] = {"reason": error.reason, "message": str(error)}
         if isinstance(error, ThresholdUnsupportedError):
             body["tightest"] = error.tightest
+        if notes := [note for note in getattr(error, "__notes__", ()) if note]:
+            body["remedy"] = " ".join(notes)
     elif isinstance(error, ImportError):
         body = {"reason": "IMPORT", "message": f"{error}; biometrik doctor says what to install"}
     else:
@@ -138,4 +141,6 @@ def _say(body: dict[str, object], *, as_json: bool) -> None:
     from rich.text import Text
 
     line = Text.assemble((f"{body['reason']} ", "bold red"), str(body["message"]))
+    if "remedy" in body:
+        line.append(f"\n→ {body['remedy']}", "yellow")
     Console(stderr=True).print(line, soft_wrap=True)

@@ -1,12 +1,14 @@
 """The JSON that the command prints with ``--json``: one object, ASCII, on one line of standard output.
 
 Every object begins ``{"format": 1, "command": "verify", ...}``; an error is ``{"format": 1, "error": {"reason",
-"message"}}``, with ``tightest`` where the reason is THRESHOLD_UNSUPPORTED. Rates are 0..1, scores −10·log10(FMR),
-coordinates pixels, times RFC 3339 UTC. What cannot be said is ``null``, never −1. Objects:
+"message"}}``, with ``tightest`` where the reason is THRESHOLD_UNSUPPORTED, and ``remedy`` where a service said what
+to do. Rates are 0..1, scores −10·log10(FMR), coordinates pixels, times RFC 3339 UTC. What cannot be said is ``null``,
+never −1. Objects:
 
 ==============  =======================================================================================================
 decision        outcome, reasons, score, threshold, capped, max_fmr, achieved_fmr (rate), raw_score, comparisons,
-                encounter_id, calibration_id, model_contract_id, samples
+                subject_id and encounter_id of the reference most alike ("" where nothing was compared; of a single
+                claim, subject_id is the claim), calibration_id, model_contract_id, samples; of verify, claims too
 identification  outcome, reasons, candidates (rank, subject_id, encounter_id, galleries, score, capped, raw_score,
                 is_match), threshold, max_fpir, achieved_fpir (rate or null), coverage (gallery_version, galleries,
                 subjects, compared, exact, recall_claimed), calibration_id, model_contract_id, samples
@@ -23,7 +25,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biometrik.calibration import CalibrationTable
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     Candidate,
@@ -38,9 +39,10 @@ from biometrik.types import (
     SampleReport,
     Subject,
 )
-from biometrik.wording import is_capped
+from biometrik.wording import Evidence, is_capped
 
 if TYPE_CHECKING:
+    from biometrik.client import ServedModel
     from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
     from biometrik.manifest import WeightsEntry
@@ -49,18 +51,19 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 
-def decision(value: Decision, table: CalibrationTable, files: Sequence[Path], locale: Locale) -> Json:
+def decision(value: Decision, evidence: Evidence, files: Sequence[Path], locale: Locale) -> Json:
     """Return a 1:1 decision; ``files`` are those of its samples, in order."""
     return {
         "outcome": value.outcome.value,
         "reasons": _reasons(value.reasons, locale),
         "score": value.score,
         "threshold": value.threshold,
-        "capped": value.raw_score is not None and is_capped(value.raw_score, table),
+        "capped": value.raw_score is not None and is_capped(value.raw_score, evidence),
         "max_fmr": value.max_fmr,
         "achieved_fmr": rate(value.achieved_fmr),
         "raw_score": value.raw_score,
         "comparisons": value.comparisons,
+        "subject_id": value.subject_id,
         "encounter_id": value.encounter_id,
         "calibration_id": value.calibration_id,
         "model_contract_id": value.model_contract_id,
@@ -68,12 +71,12 @@ def decision(value: Decision, table: CalibrationTable, files: Sequence[Path], lo
     }
 
 
-def identification(value: Identification, table: CalibrationTable, files: Sequence[Path], locale: Locale) -> Json:
+def identification(value: Identification, evidence: Evidence, files: Sequence[Path], locale: Locale) -> Json:
     """Return a 1:N answer; ``files`` are those of its samples, in order."""
     return {
         "outcome": value.outcome.value,
         "reasons": _reasons(value.reasons, locale),
-        "candidates": [_candidate(candidate, table) for candidate in value.candidates],
+        "candidates": [_candidate(candidate, evidence) for candidate in value.candidates],
         "threshold": value.threshold,
         "max_fpir": value.max_fpir,
         "achieved_fpir": None if value.achieved_fpir is None else rate(value.achieved_fpir),
@@ -166,14 +169,14 @@ def _encounter(value: Encounter) -> Json:
     }
 
 
-def _candidate(value: Candidate, table: CalibrationTable) -> Json:
+def _candidate(value: Candidate, evidence: Evidence) -> Json:
     return {
         "rank": value.rank,
         "subject_id": value.subject_id,
         "encounter_id": value.encounter_id,
         "galleries": list(value.galleries),
         "score": value.score,
-        "capped": is_capped(value.raw_score, table),
+        "capped": is_capped(value.raw_score, evidence),
         "raw_score": value.raw_score,
         "is_match": value.is_match,
     }
@@ -241,6 +244,11 @@ def weights(value: "CatalogueRow") -> Json:
     }
 
 
+def served(value: "ServedModel") -> Json:
+    """Return weights on a service's machine."""
+    return {"id": value.id, "role": value.role, "licence": value.licence, "sha256": value.sha256}
+
+
 def check(value: "Check") -> Json:
     """Return one of the doctor's checks."""
     return {"name": value.name, "status": value.status.value, "finding": value.finding, "remedy": value.remedy}
@@ -251,6 +259,8 @@ def story(value: "Story", page: Path) -> Json:
     return {
         "passed": value.passed,
         "page": str(page.absolute()),
+        "service": value.service,
+        "log": value.log,
         "model_contract_id": value.model_contract_id,
         "calibration_id": value.calibration.id,
         "elapsed_ms": value.elapsed_s * 1e3,

@@ -10,11 +10,14 @@ from google.protobuf.message import Message
 
 from biometrik.client.connection import Connection
 from biometrik.client.operations import (
+    Calibration,
     Capabilities,
     Operation,
     Operations,
     Presentations,
+    ServedModel,
     answer_of_many,
+    calibration_of,
     content,
     search_options,
 )
@@ -94,6 +97,14 @@ class AsyncClient:
     async def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
         return await self._do(self._operations.capabilities())
+
+    async def models(self) -> tuple[ServedModel, ...]:
+        """Return the weights on the service's machine, with their licences."""
+        return await self._do(self._operations.models())
+
+    async def calibration(self) -> Calibration:
+        """Return the evidence behind every score, asked of the service; raises CalibrationNotFoundError."""
+        return calibration_of(await self.capabilities())
 
     # --- samples ---------------------------------------------------------------------------------------------
 
@@ -210,14 +221,14 @@ class AsyncClient:
             identification_service_pb2.IdentifyManyResponse.FromString,
         )
         # gRPC reads requests in a task of its own and hides what they raise: it is kept, and raised here.
-        broken: list[BaseException] = []
+        broken: list[Exception] = []
 
         async def requests() -> AsyncIterator[identification_service_pb2.IdentifyManyRequest]:
             try:
                 async for tag, samples in people:
                     request = self._operations.identify_request(await self._presented(samples), options)
                     yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
-            except BaseException as error:
+            except Exception as error:  # not GeneratorExit: then the service has ended the stream
                 broken.append(error)
                 raise
 
@@ -225,10 +236,14 @@ class AsyncClient:
         try:
             async for answer in answers:
                 yield answer.tag, answer_of_many(answer)
+        except asyncio.CancelledError:
+            if broken:  # gRPC cancelled the call, not somebody the caller
+                raise broken[0] from None
+            raise
         except grpc.aio.AioRpcError as failure:
             if broken:
                 raise broken[0] from None
-            raise self.connection.error(failure) from None
+            raise self.connection.error(failure, timeout_s) from None
         finally:
             answers.cancel()
 
@@ -318,7 +333,7 @@ class AsyncClient:
         return operation.read(answer)
 
     async def _presented(self, samples: Sequence[Sample]) -> Presentations:
-        presented = [self._operations.presentation(sample) for sample in samples]
+        presented = self._operations.presentations(samples)
         for sample, message in zip(samples, presented, strict=True):
             if message.WhichOneof("kind") == "sample" and message.sample.WhichOneof("content") is None:
                 message.sample.upload_id = await self._upload(content(sample))

@@ -1,5 +1,6 @@
 """How a client reaches a service, and what its failures become."""
 
+import ipaddress
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from biometrik import errors
@@ -63,7 +65,7 @@ class Connection:
     Raises
     ------
     InvalidInputError
-        A certificate without its key, or a time that is not positive.
+        A certificate without its key, a token in plaintext to another machine, or a time that is not positive.
     """
 
     address: str
@@ -78,8 +80,26 @@ class Connection:
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise InvalidInputError("certificate, key: expected both or neither")
+        if self.token and not self.encrypted and not self._is_loopback:
+            raise InvalidInputError(
+                f"token: expected TLS to {self.address}, got plaintext, in which anybody on the line reads it; name"
+                " the authority that signed the service's certificate (root_certificate)"
+            )
         if not self.timeout_s > 0:
             raise InvalidInputError(f"timeout_s: expected more than 0, got {self.timeout_s}")
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used."""
+        return self.root_certificate is not None or self.certificate is not None
+
+    @property
+    def _is_loopback(self) -> bool:
+        host = self.address.rpartition(":")[0].strip("[]")
+        try:
+            return self.address.startswith("unix:") or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -111,12 +131,20 @@ class Connection:
         InvalidInputError
             A file cannot be read.
         """
-        if self.root_certificate is None and self.certificate is None:
+        if not self.encrypted:
             return None
         return grpc.ssl_channel_credentials(_read(self.root_certificate), _read(self.key), _read(self.certificate))
 
-    def error(self, failure: grpc.RpcError) -> BiometrikError:
-        """Return the library's error for a call that failed, with the words for the operator as its note."""
+    def error(self, failure: grpc.RpcError, timeout_s: float | None = None) -> BiometrikError:
+        """Return the library's error for a call that failed, with the words for the operator as its note.
+
+        Parameters
+        ----------
+        failure : RpcError
+            What gRPC raised.
+        timeout_s : float or None
+            The deadline of this call, where it was not the connection's.
+        """
         code: grpc.StatusCode = failure.code()
         message = str(failure.details() or "")
         trailing: Any = failure.trailing_metadata() or ()  # pairs, whatever the stubs call them
@@ -125,12 +153,12 @@ class Connection:
         if info is not None and info.domain == _DOMAIN:
             error = error_of(info.reason, message, dict(info.metadata))
         else:
-            error = self._of_transport(code, message)
+            error = self._of_transport(code, message, self.timeout_s if timeout_s is None else timeout_s)
         if localized:
             error.add_note(localized)
         return error
 
-    def _of_transport(self, code: grpc.StatusCode, message: str) -> BiometrikError:
+    def _of_transport(self, code: grpc.StatusCode, message: str, timeout_s: float) -> BiometrikError:
         match code:
             case _Code.UNAVAILABLE:
                 return errors.ServiceUnavailableError(
@@ -138,7 +166,7 @@ class Connection:
                 )
             case _Code.DEADLINE_EXCEEDED:
                 return errors.ServiceTimeoutError(
-                    f"service at {self.address}: expected an answer within {self.timeout_s:g} s, got none"
+                    f"service at {self.address}: expected an answer within {timeout_s:g} s, got none"
                 )
             case _Code.RESOURCE_EXHAUSTED if "larger than max" in message:
                 return errors.PayloadTooLargeError(f"service at {self.address}: {message}")
@@ -181,7 +209,7 @@ def _details(raw: bytes | str) -> tuple[error_details_pb2.ErrorInfo | None, str]
                 words = error_details_pb2.LocalizedMessage()
                 detail.Unpack(words)
                 localized = words.message
-    except ValueError:  # DecodeError: not ours, or damaged on the way
+    except DecodeError:  # not ours, or damaged on the way
         return None, ""
     return info, localized
 

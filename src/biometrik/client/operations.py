@@ -1,5 +1,6 @@
 """Every call of the contract as a request, its method, and how its answer is read; the two clients share them."""
 
+import datetime
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from google.protobuf.message import Message
 
 from biometrik import wire
 from biometrik.client.connection import error_of
-from biometrik.errors import BiometrikError, InvalidInputError, ProtocolError
+from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
 from biometrik.imaging import encode_png
 from biometrik.reasons import Locale
 from biometrik.samples import Sample, UnreadableSample
@@ -44,7 +45,8 @@ from biometrik.v1 import (
 T = TypeVar("T")
 
 _PACKAGE: Final = "/biometrik.v1"
-#: Samples above this many bytes are uploaded in pieces first.
+#: Samples that would take those of one side of a call above this many bytes are uploaded in pieces first: two sides
+#: then fit a service's largest message.
 UPLOAD_BYTES: Final = 4 << 20
 #: Length of a piece: small enough that a weak line shows progress, large enough that it does not matter elsewhere.
 CHUNK_BYTES: Final = 256 << 10
@@ -76,6 +78,48 @@ class Operation(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """The evidence behind a service's scores; :class:`biometrik.calibration.CalibrationTable` without its rows.
+
+    Parameters
+    ----------
+    id, dataset : str
+        Names it in decisions, and what it was measured on.
+    subjects, mated, non_mated : int
+        People, comparisons of images of one person, and of two.
+    date : datetime.date
+        When it was measured.
+    tightest_fmr, tightest_raw_score : float
+        The smallest FMR that it supports, and the similarity from which on scores no longer grow.
+    """
+
+    id: str
+    dataset: str
+    subjects: int
+    mated: int
+    non_mated: int
+    date: datetime.date
+    tightest_fmr: float
+    tightest_raw_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """Weights on a service's machine.
+
+    Parameters
+    ----------
+    id, role, licence, sha256 : str
+        Name, what they do, licence, and hash of the file.
+    """
+
+    id: str
+    role: str
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a service is and accepts; see GetCapabilities in the contract.
 
@@ -85,8 +129,8 @@ class Capabilities:
         Of the software, its models, where and how they run, and the thresholds of quality in force.
     policies : dict of str to (float, float)
         Name → target FMR and FPIR.
-    calibration_ids : tuple of str
-        Evidence in force.
+    calibrations : tuple of Calibration
+        Evidence in force; empty where the models have none, and then nothing is decided.
     max_message_bytes, max_samples, max_concurrent_requests : int
         Bounds.
     """
@@ -97,7 +141,7 @@ class Capabilities:
     precision: str
     quality_profile: str
     policies: dict[str, tuple[float, float]]
-    calibration_ids: tuple[str, ...]
+    calibrations: tuple[Calibration, ...]
     max_message_bytes: int
     max_samples: int
     max_concurrent_requests: int
@@ -117,17 +161,22 @@ class Operations:
 
     # --- samples ---------------------------------------------------------------------------------------------
 
-    def presentation(self, sample: Sample) -> sample_pb2.Presentation:
-        """Return a sample to be sent as it is, or a large one without its content: see :func:`content`."""
-        if isinstance(sample, Template):
-            return sample_pb2.Presentation(template=wire.template_to_wire(sample))
-        message = sample_pb2.Sample(modality=sample_pb2.MODALITY_FACE)
-        if isinstance(sample, FaceImage):
-            wire.origin_to_wire(sample.origin, message)
-        data = content(sample)
-        if len(data) <= UPLOAD_BYTES:
-            message.data = data
-        return sample_pb2.Presentation(sample=message)
+    def presentations(self, samples: Sequence[Sample]) -> list[sample_pb2.Presentation]:
+        """Return samples to be sent as they are, or without their content where it is large: see :func:`content`."""
+        presented, room = [], UPLOAD_BYTES
+        for sample in samples:
+            if isinstance(sample, Template):
+                presented.append(sample_pb2.Presentation(template=wire.template_to_wire(sample)))
+                continue
+            message = sample_pb2.Sample(modality=sample_pb2.MODALITY_FACE)
+            if isinstance(sample, FaceImage):
+                wire.origin_to_wire(sample.origin, message)
+            data = content(sample)
+            if len(data) <= room:
+                message.data = data
+                room -= len(data)
+            presented.append(sample_pb2.Presentation(sample=message))
+        return presented
 
     def quality(self, samples: Presentations) -> Operation[tuple[SampleReport, ...]]:
         """AssessQuality."""
@@ -174,20 +223,21 @@ class Operations:
         max_fmr: float,
         policy: str,
         *,
-        subject_id: str = "",
-        encounter_id: str = "",
-        subject_ids: Sequence[str] = (),
+        subject_id: str | None = None,
+        encounter_id: str | None = None,
+        subject_ids: Sequence[str] | None = None,
     ) -> Operation[Decision]:
-        """Verify, against one of the three."""
+        """Verify, against the one of the three that is given."""
         request = verification_service_pb2.VerifyRequest(
             context=self.context(), samples=samples, threshold=_fmr(max_fmr, policy)
         )
-        if encounter_id:
-            request.encounter_id = encounter_id
-        elif subject_ids:
-            request.subjects.subject_ids.extend(subject_ids)
-        else:
+        # Also empty ones are sent as what they are: the service says what is wrong with them.
+        if subject_id is not None:
             request.subject_id = subject_id
+        if encounter_id is not None:
+            request.encounter_id = encounter_id
+        if subject_ids is not None:
+            request.subjects.CopyFrom(verification_service_pb2.SubjectIds(subject_ids=subject_ids))
         return Operation(
             f"{_PACKAGE}.VerificationService/Verify",
             request,
@@ -273,7 +323,10 @@ class Operations:
         return Operation(
             f"{_PACKAGE}.GalleryService/ListMembers",
             gallery_service_pb2.ListMembersRequest(
-                context=self.context(), gallery=gallery or "", page_token=after, page_size=_counted("limit", limit)
+                context=self.context(),
+                gallery=_named(gallery),
+                page_token=after,
+                page_size=_counted("limit", limit, least=1),
             ),
             gallery_service_pb2.ListMembersResponse,
             lambda answer: [wire.subject_from_wire(subject) for subject in answer.subjects],
@@ -372,6 +425,15 @@ class Operations:
             _capabilities,
         )
 
+    def models(self) -> Operation[tuple[ServedModel, ...]]:
+        """ListModels."""
+        return Operation(
+            f"{_PACKAGE}.AdminService/ListModels",
+            admin_service_pb2.ListModelsRequest(context=self.context()),
+            admin_service_pb2.ListModelsResponse,
+            lambda answer: tuple(ServedModel(m.model_id, m.task, m.licence, m.sha256) for m in answer.models),
+        )
+
     def context(self) -> context_pb2.RequestContext:
         """Return the context of calls that write nothing."""
         return wire.context_to_wire(RequestContext(), self._locale)
@@ -397,6 +459,8 @@ def search_options(
     max_fpir: float | None, policy: str, galleries: Sequence[str] | None, max_candidates: int, excluding: str
 ) -> identification_service_pb2.SearchOptions:
     """Return what is searched, and how much of it is wanted."""
+    if galleries is not None and not galleries:  # in the contract that asks for all
+        raise InvalidInputError("galleries: expected at least one name, or None for all")
     options = identification_service_pb2.SearchOptions(
         galleries=galleries or (),
         max_candidates=_counted("max_candidates", max_candidates, least=1),
@@ -434,6 +498,12 @@ def _fmr(max_fmr: float, policy: str) -> decision_pb2.Threshold:
     return decision_pb2.Threshold(policy=policy) if policy else decision_pb2.Threshold(fmr=max_fmr)
 
 
+def _named(gallery: str | None) -> str:
+    if gallery == "":  # in the contract that asks for everybody
+        raise InvalidInputError("gallery: expected a name, or None for everybody")
+    return gallery or ""
+
+
 def _counted(name: str, value: int, *, least: int = 0) -> int:
     if not least <= value < 1 << 32:
         raise InvalidInputError(f"{name}: expected {least} or more, got {value}")
@@ -448,8 +518,35 @@ def _capabilities(answer: admin_service_pb2.GetCapabilitiesResponse) -> Capabili
         precision=answer.precision,
         quality_profile=answer.quality_profile,
         policies={policy.name: (policy.fmr, policy.fpir) for policy in answer.policies},
-        calibration_ids=tuple(calibration.calibration_id for calibration in answer.calibrations),
+        calibrations=tuple(map(_calibration, answer.calibrations)),
         max_message_bytes=answer.limits.max_message_bytes,
         max_samples=answer.limits.max_samples,
         max_concurrent_requests=answer.limits.max_concurrent_requests,
+    )
+
+
+def calibration_of(capabilities: Capabilities) -> Calibration:
+    """Return the evidence in force; raises CalibrationNotFoundError where there is none."""
+    if not capabilities.calibrations:
+        raise CalibrationNotFoundError(
+            f"calibration: the service has none for {capabilities.model_contract_id}; make one with scripts/calibrate"
+            " and name it in the service's configuration"
+        )
+    return capabilities.calibrations[0]
+
+
+def _calibration(answer: admin_service_pb2.Calibration) -> Calibration:
+    try:
+        date = datetime.date.fromisoformat(answer.date)
+    except ValueError:
+        raise ProtocolError("calibration: expected a date as YYYY-MM-DD, got another") from None
+    return Calibration(
+        id=answer.calibration_id,
+        dataset=answer.dataset,
+        subjects=answer.subjects,
+        mated=answer.mated_comparisons,
+        non_mated=answer.nonmated_comparisons,
+        date=date,
+        tightest_fmr=answer.tightest_fmr,
+        tightest_raw_score=answer.tightest_raw_score,
     )

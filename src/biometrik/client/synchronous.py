@@ -12,11 +12,14 @@ from google.protobuf.message import Message
 from biometrik.client.connection import Connection
 from biometrik.client.operations import (
     CHUNK_BYTES,
+    Calibration,
     Capabilities,
     Operation,
     Operations,
     Presentations,
+    ServedModel,
     answer_of_many,
+    calibration_of,
     content,
     search_options,
 )
@@ -95,6 +98,15 @@ class Client:
     def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
         return self._do(self._operations.capabilities())
+
+    def models(self) -> tuple[ServedModel, ...]:
+        """Return the weights on the service's machine, with their licences."""
+        return self._do(self._operations.models())
+
+    @property
+    def calibration(self) -> Calibration:
+        """The evidence behind every score, asked of the service; raises CalibrationNotFoundError."""
+        return calibration_of(self.capabilities())
 
     # --- samples ---------------------------------------------------------------------------------------------
 
@@ -211,14 +223,14 @@ class Client:
             identification_service_pb2.IdentifyManyResponse.FromString,
         )
         # gRPC reads requests on a thread of its own and hides what they raise: it is kept, and raised here.
-        broken: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+        broken: queue.SimpleQueue[Exception] = queue.SimpleQueue()
 
         def requests() -> Iterator[identification_service_pb2.IdentifyManyRequest]:
             try:
                 for tag, samples in people:
                     request = self._operations.identify_request(self._presented(samples), options)
                     yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
-            except BaseException as error:
+            except Exception as error:  # not GeneratorExit: then the service has ended the stream
                 broken.put(error)
                 raise
 
@@ -229,7 +241,7 @@ class Client:
         except grpc.RpcError as failure:
             if not broken.empty():
                 raise broken.get() from None
-            raise self.connection.error(failure) from None
+            raise self.connection.error(failure, timeout_s) from None
         finally:
             answers.cancel()
 
@@ -319,7 +331,7 @@ class Client:
         return operation.read(answer)
 
     def _presented(self, samples: Sequence[Sample]) -> Presentations:
-        presented = [self._operations.presentation(sample) for sample in samples]
+        presented = self._operations.presentations(samples)
         for sample, message in zip(samples, presented, strict=True):
             if message.WhichOneof("kind") == "sample" and message.sample.WhichOneof("content") is None:
                 message.sample.upload_id = self._upload(content(sample))

@@ -27,7 +27,7 @@ def run(output: Path, config: EngineConfig, on_step: Callable[[Step], None] = la
     Parameters
     ----------
     output : Path
-        Folder of the page, created if need be; the database lives in a temporary folder.
+        Folder of the page, created if need be; service and database live in a temporary folder.
     config : EngineConfig
         The engine's settings.
     on_step : callable
@@ -38,7 +38,7 @@ def run(output: Path, config: EngineConfig, on_step: Callable[[Step], None] = la
     InvalidInputError
         The photographs are not installed, or the page cannot be written.
     BiometrikError
-        The engine cannot be opened.
+        The service does not start, or fails.
     """
     story = tell(config, on_step)
     weights = [row for row in models.catalogue(config.models) if row.state is not models.WeightsState.ABSENT]

@@ -27,13 +27,13 @@ _CHAPTERS: Final = (
         ("enroll",),
         "Enrolment",
         "A photograph of each person becomes a template under an opaque id; the photograph itself is not kept. Green:"
-        " the face as the engine found it, yellow: its five landmarks, in the corner: the aligned crop that the network"
-        " sees."
+        " the face as the service found it, yellow: its five landmarks, in the corner: the aligned crop that the"
+        " network sees."
         " The bars are the quality's components, the upright marks the least that is acceptable.",
     ),
     (
-        ("verify-genuine", "verify-impostor", "verify-no", "verify-too", "verify-beyond"),
-        "Verification, 1:1",
+        ("verify-genuine", "verify-impostor", "verify-few", "verify-no", "verify-too", "verify-beyond"),
+        "Verification, 1:1 and 1:few",
         "Is this person who they say they are? Beside each other: the photograph at enrolment, and the person at the"
         " counter.",
     ),
@@ -43,9 +43,9 @@ _CHAPTERS: Final = (
         "Who is this, among everybody enrolled?",
     ),
     (
-        ("second", "reopen", "erase", "verify-erased", "identify-erased"),
-        "Keeping and erasing",
-        "What is enrolled lasts; what is erased is gone.",
+        ("refused", "second", "reopen", "erase", "verify-erased", "identify-erased"),
+        "Guarding, keeping and erasing",
+        "Nobody does what he may not; what is enrolled lasts; what is erased is gone.",
     ),
 )
 _KINDS: Final = {
@@ -124,14 +124,20 @@ def _head(story: Story, at: datetime) -> str:
     )
     return (
         "<h1>The main job, on real faces</h1>"
-        '<p class="lead">People are enrolled, verified, searched for and erased, with the engine, the models and the'
-        " database that are installed here. Every answer on this page was computed when it was made:"
-        f" {at:%Y-%m-%d %H:%M} UTC, biometrik {escape(__version__)}, in {story.elapsed_s:.1f} s.</p>"
+        '<p class="lead">People are enrolled, verified, searched for and erased by a service in a process of its own,'
+        " with the models that are installed here, asked over gRPC as a counter would. Every answer on this page was"
+        f" computed when it was made: {at:%Y-%m-%d %H:%M} UTC, biometrik {escape(__version__)}, in"
+        f" {story.elapsed_s:.1f} s.</p>"
         f'<div class="verdict is-{kind}">{"✓" if story.passed else "✗"} <span>{escape(verdict)}</span></div>'
+        f"{_log(story)}"
         '<p class="soft lead">Only one photograph of each person is at hand. The frame at the counter is therefore a'
         " <em>re-photographed copy</em> of it: other scale, angle, light, sharpness and compression. That is easier"
         " than another photograph on another day, so the genuine scores here say nothing about accuracy.</p>"
     )
+
+
+def _log(story: Story) -> str:
+    return f"<p>The service's log ends:</p><pre>{escape(story.log)}</pre>" if story.log else ""
 
 
 def _overview(story: Story) -> str:
@@ -165,7 +171,7 @@ def _reading(table: CalibrationTable) -> str:
 
 def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) -> str:
     steps = [step for step in story.steps if step.key.startswith(prefixes)]
-    cards = [step for step in steps if step.outcome == "ENROLLED"]
+    cards = [step for step in steps if step.outcome == "ENROLLED" and not step.purpose]
     grid = f'<div class="cards">{"".join(_step(step, story) for step in cards)}</div>' if cards else ""
     rest = "".join(_step(step, story) for step in steps if step not in cards)
     return f'<h2>{title}</h2><p class="soft lead">{about}</p>{grid}{rest}'
@@ -174,7 +180,8 @@ def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) ->
 def _step(step: Step, story: Story) -> str:
     purpose = f'<p class="soft">{escape(step.purpose)}</p>' if step.purpose else ""
     pictures = [figures.photograph(picture) for picture in (*step.references, *step.probes)]
-    shown = f'<div class="pictures{" one" if len(pictures) == 1 else ""}">{"".join(pictures)}</div>' if pictures else ""
+    many = {1: " one", 2: ""}.get(len(pictures), " several")
+    shown = f'<div class="pictures{many}">{"".join(pictures)}</div>' if pictures else ""
     words = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
     words += _answer(step, story)
     # The bars go where there is room: under a single photograph, else beside two.
@@ -199,7 +206,7 @@ def _answer(step: Step, story: Story) -> str:
             return f"{_candidates(found, story.calibration)}{figures.advice(found.reasons)}{_fine(step, _rates(found))}"
         case Enrollment() as enrolled:
             reasons = enrolled.samples[0].reasons if enrolled.outcome is not EnrollmentOutcome.ENROLLED else ()
-            return f"{figures.advice(reasons)}{_fine(step)}"
+            return f"{figures.advice(reasons)}{finding}{_fine(step)}"
         case ErasureCertificate() as certificate:
             return f"{_certificate(certificate)}{finding}{_fine(step)}"
         case ThresholdUnsupportedError() as error:
@@ -288,6 +295,7 @@ def _grounds(story: Story, weights: Sequence[CatalogueRow]) -> str:
     sources = _table(("file", "rights"), [(f"<code>{s.package}/{s.path}</code>", escape(s.rights)) for s in SOURCES])
     return (
         "<h2>What it rests on</h2>"
+        f"<article><h3>Service</h3><p>At first {escape(story.service)}.</p></article>"
         f"<article><h3>Models</h3><p>Contract <code>{escape(story.model_contract_id)}</code>: detector, alignment,"
         " preprocessing and embedder, hashed together and pinned on every template. Templates of another contract are"
         f" never compared.</p>{networks}</article>"
@@ -305,7 +313,8 @@ def _grounds(story: Story, weights: Sequence[CatalogueRow]) -> str:
         "<li>Nothing here tells a living face from a picture of one: presentation attacks are not detected.</li>"
         f"<li>1:N asks for a false positive rate of {wording.one_in(MAX_FPIR)} a search; the threshold rises with the"
         " number of people.</li>"
-        "<li>Milliseconds are of one run on this machine, whatever else it did.</li></ul></article>"
+        "<li>Milliseconds are of one run on this machine, whatever else it did; from the request to the answer over"
+        " gRPC.</li></ul></article>"
         "<footer>Made by <code>biometrik demo</code>. The photographs are here only so that the page can be understood:"
         " do not publish it.</footer>"
     )

@@ -22,7 +22,7 @@ class Picture:
     caption : str
         What it is.
     report : SampleReport or None
-        What the engine said of it.
+        What the service said of it.
     """
 
     image: FaceImage
@@ -45,11 +45,11 @@ class Step:
     finding : str
         In a sentence what happened, where the result does not say it all.
     result : Result
-        What the engine answered; an expected error is an answer too.
+        What the service answered; an expected error is an answer too.
     references, probes : tuple of Picture
         What was compared with, and what was presented.
     elapsed_ms : float
-        The engine's time, one run.
+        Until the answer was here, one run.
     """
 
     key: str
@@ -67,12 +67,28 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All steps, and what they rest on."""
+    """All steps, and what they rest on.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        In the order in which they were taken.
+    calibration, model_contract_id
+        Behind their scores.
+    elapsed_s : float
+        Of all, with the service's start.
+    service : str
+        Where it was, in words.
+    log : str
+        The end of the service's log, where a step did not come out as it must; else "".
+    """
 
     steps: tuple[Step, ...]
     calibration: CalibrationTable
     model_contract_id: str
     elapsed_s: float
+    service: str = ""
+    log: str = ""
 
     @property
     def passed(self) -> bool:

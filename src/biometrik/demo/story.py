@@ -2,20 +2,28 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+from biometrik.calibration import CalibrationTable, load_calibrations
 from biometrik.config import EngineConfig, FacePolicy
 from biometrik.demo import photographs
+from biometrik.demo.office import Office
 from biometrik.demo.steps import Picture, Result, Step, Story, take
 from biometrik.engine import Engine
-from biometrik.errors import BiometrikError, InvalidInputError, ThresholdUnsupportedError
+from biometrik.errors import (
+    BiometrikError,
+    CalibrationNotFoundError,
+    InvalidInputError,
+    PermissionDeniedError,
+    ThresholdUnsupportedError,
+)
 from biometrik.face.detection import DETECTORS
 from biometrik.inference import Runtime
 from biometrik.reasons import Reason
-from biometrik.types import Decision, FaceImage, Identification
+from biometrik.types import Decision, Enrollment, FaceImage, Identification, RequestContext
 from biometrik.wording import one_in
 
 MAX_FMR: Final = 1e-3
@@ -30,7 +38,7 @@ STRANGERS: Final = ("stranger 1", "stranger 2")
 
 
 def tell(config: EngineConfig, on_step: Callable[[Step], None]) -> Story:
-    """Run the story on a database in a temporary folder.
+    """Start a service in a temporary folder, run the story through its client, and stop it, whatever happens.
 
     Parameters
     ----------
@@ -44,19 +52,38 @@ def tell(config: EngineConfig, on_step: Callable[[Step], None]) -> Story:
     InvalidInputError
         The photographs are not installed, or not those that the story is about.
     BiometrikError
-        The engine cannot be opened.
+        The service does not start, or fails; the end of its log is a note of the error.
     """
     begin = perf_counter()
-    people = _people(config)
-    with tempfile.TemporaryDirectory(prefix="biometrik-demo-") as folder:
-        teller = _Teller(Path(folder) / "demo.db", config, people, on_step)
+    with tempfile.TemporaryDirectory(prefix="biometrik-demo-") as folder, Office(Path(folder), config) as office:
+        office.start()  # it loads its models while the photographs are prepared
+        people = _people(config)
         try:
-            for chapter in (teller.enrol, teller.verify, teller.identify, teller.last, teller.erase):
-                chapter()
-            engine = teller.engine
-            return Story(tuple(teller.steps), engine.calibration, engine.model_contract_id, perf_counter() - begin)
-        finally:
-            teller.engine.close()
+            office.wait()
+            service = f"{office.address}, process {office.pid}, {office.started_ms / 1000:.1f} s from start to ready"
+            with closing(_Teller(office, config, people, on_step)) as teller:
+                contract = teller.counter.capabilities().model_contract_id
+                teller.tell()
+        except BiometrikError as error:
+            error.add_note(f"The service's log ends:\n{office.last_words()}")
+            raise
+        steps = tuple(teller.steps)
+        return Story(
+            steps=steps,
+            calibration=_calibration(config, contract),
+            model_contract_id=contract,
+            elapsed_s=perf_counter() - begin,
+            service=service,
+            log="" if all(step.passed for step in steps) else office.last_words(),
+        )
+
+
+def _calibration(config: EngineConfig, contract: str) -> CalibrationTable:
+    # The service reads the same tables; all rows of one are not in the contract.
+    table = load_calibrations(config.models.calibrations).get(contract)
+    if table is None:
+        raise CalibrationNotFoundError(f"calibration: none for {contract}; make one with scripts/calibrate")
+    return table
 
 
 def _people(config: EngineConfig) -> dict[str, FaceImage]:
@@ -76,22 +103,40 @@ def _people(config: EngineConfig) -> dict[str, FaceImage]:
 
 class _Teller:
     def __init__(
-        self, database: Path, config: EngineConfig, people: Mapping[str, FaceImage], on_step: Callable[[Step], None]
+        self, office: Office, config: EngineConfig, people: Mapping[str, FaceImage], on_step: Callable[[Step], None]
     ) -> None:
         self.steps: list[Step] = []
-        self._database = database
+        self._office = office
         self._config = config
         self._people = people
         self._on_step = on_step
         self._enrolled: dict[str, Picture] = {}
-        self._counter = {
+        self._counter_frames = {
             name: photographs.photographed_again(image, seed) for seed, (name, image) in enumerate(people.items())
         }
         self._dark = Picture(
-            photographs.underexposed(self._counter[ENROLLED[5]], DARK_STOPS, seed=1),
+            photographs.underexposed(self._counter_frames[ENROLLED[5]], DARK_STOPS, seed=1),
             f"{ENROLLED[5]} at the counter (re-photographed copy, {DARK_STOPS:g} stops less light)",
         )
-        self.engine = Engine.open(database, config)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.counter = self._office.client("counter")
+        self.gate = self._office.client("gate")
+        for client in (self.counter, self.gate):  # lest the first answer's time be that of connecting
+            client.wait_until_ready()
+
+    def close(self) -> None:
+        self.counter.close()
+        self.gate.close()
+
+    def tell(self) -> None:
+        self.enrol()
+        self.verify()
+        self.identify()
+        self.guard()
+        self.restart()
+        self.erase()
 
     def enrol(self) -> None:
         for name in ENROLLED:
@@ -102,7 +147,7 @@ class _Teller:
                     f"Enrol {name}",
                     "",
                     "ENROLLED",
-                    lambda name=name: self.engine.enroll(name, [self._people[name]]),  # type: ignore[misc]
+                    lambda name=name: self._enrolment(name),  # type: ignore[misc]
                     probes=[picture],
                 )
             )
@@ -113,26 +158,29 @@ class _Teller:
                 "Enrol, far too dark",
                 "A bad reference would trouble every later visit, so it is refused with advice, and nothing is stored.",
                 "NEEDS_RECAPTURE",
-                lambda: self.engine.enroll("A-0107", [self._dark.image]),
+                lambda: self.counter.enroll("A-0107", [self._dark.image]),
                 holds=lambda result: Reason.TOO_DARK in result.samples[0].reasons,
                 probes=[self._dark],
             )
         )
-        group = FaceImage.from_file(photographs.find(photographs.GROUP))
-        strict = replace(self._config, face=replace(self._config.face, policy=FacePolicy.ERROR))
-        with Engine.open(":memory:", strict) as engine:
-            self._told(
-                take(
-                    "enroll-several-faces",
-                    "Enrol, several people",
-                    "Whose face is it? Under the strict policy the engine does not guess. (By default it takes the most"
-                    " prominent one.)",
-                    "FAILURE_TO_ENROLL",
-                    lambda: engine.enroll("A-0107", [group]),
-                    holds=lambda result: result.samples[0].reasons == (Reason.SEVERAL_FACES,),
-                    probes=[Picture(group, "A group photograph")],
-                )
+        first = self.steps[0].result
+        self._told(
+            take(
+                "enroll-repeated",
+                f"Enrol {ENROLLED[0]}, sent twice",
+                "The line broke, and the counter sends the same request under the same transaction id: the first answer"
+                " comes again, and nobody is enrolled twice.",
+                "ENROLLED",
+                lambda: self._enrolment(ENROLLED[0]),
+                holds=lambda result: (
+                    isinstance(first, Enrollment)
+                    and result.encounter_id == first.encounter_id
+                    and len(self.counter.subject(ENROLLED[0]).encounters) == 1
+                ),
+                finding=lambda: "The same encounter id as at first; one encounter is stored.",
+                probes=[Picture(self._people[ENROLLED[0]], f"{ENROLLED[0]}, photograph at enrolment")],
             )
+        )
 
     def verify(self) -> None:
         for name in (ENROLLED[0], ENROLLED[2], ENROLLED[5]):
@@ -151,6 +199,21 @@ class _Teller:
             "NO_MATCH",
             "An enrolled person claims to be another enrolled person.",
         )
+        family = ENROLLED[2:5]
+        self._told(
+            take(
+                "verify-few",
+                f"Verify one of {len(family)}: {ENROLLED[4]}",
+                "1:few, at a gate: the person is one of those who are expected, and the answer says which. The chance"
+                " that a stranger passes is that of all together.",
+                "MATCH",
+                lambda: self.gate.verify_any(family, [self._counter_frames[ENROLLED[4]]], max_fmr=MAX_FMR),
+                holds=lambda result: result.subject_id == ENROLLED[4] and result.comparisons == len(family),
+                finding=lambda: f"Of {', '.join(family)} it is {ENROLLED[4]}.",
+                references=[self._enrolled[name] for name in family],
+                probes=[self._at_counter(ENROLLED[4])],
+            )
+        )
         cat = Picture(FaceImage.from_file(photographs.find(photographs.CAT)), "A photograph without a human face")
         self._told(
             take(
@@ -158,7 +221,7 @@ class _Teller:
                 f"Verify {ENROLLED[0]}: no face",
                 "Nothing can be compared. That is neither a match nor a refusal, and the reason says what to do.",
                 "INCONCLUSIVE",
-                lambda: self.engine.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
+                lambda: self.counter.verify(ENROLLED[0], [cat.image], max_fmr=MAX_FMR),
                 holds=lambda result: Reason.NO_FACE in result.reasons,
                 references=[self._enrolled[ENROLLED[0]]],
                 probes=[cat],
@@ -170,7 +233,7 @@ class _Teller:
                 f"Verify {ENROLLED[5]}: far too dark",
                 "The right person, but hardly any light. Nobody is refused on a poor photograph: it is taken again.",
                 "INCONCLUSIVE",
-                lambda: self.engine.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
+                lambda: self.counter.verify(ENROLLED[5], [self._dark.image], max_fmr=MAX_FMR),
                 holds=lambda result: Reason.TOO_DARK in result.reasons,
                 references=[self._enrolled[ENROLLED[5]]],
                 probes=[self._dark],
@@ -183,7 +246,7 @@ class _Teller:
                 f"A false match rate of {one_in(ABSURD_FMR)}: the calibration has not seen enough strangers to promise"
                 " that. It says so instead of guessing a threshold.",
                 ThresholdUnsupportedError.reason,
-                lambda: self.engine.verify(ENROLLED[2], [self._counter[ENROLLED[2]]], max_fmr=ABSURD_FMR),
+                lambda: self.counter.verify(ENROLLED[2], [self._counter_frames[ENROLLED[2]]], max_fmr=ABSURD_FMR),
                 references=[self._enrolled[ENROLLED[2]]],
                 probes=[self._at_counter(ENROLLED[2])],
             )
@@ -206,35 +269,61 @@ class _Teller:
                 " shown as a candidate, but not named.",
             )
 
-    def last(self) -> None:
+    def guard(self) -> None:
+        self._told(
+            take(
+                "refused-scope",
+                f"A gate erases {ENROLLED[0]}",
+                "Each client has a token, and each token its scopes. The gate may verify, and nothing else.",
+                PermissionDeniedError.reason,
+                lambda: self.gate.erase(ENROLLED[0]),
+                holds=lambda _: len(self.counter.subject(ENROLLED[0]).encounters) == 1,
+            )
+        )
         self._told(
             take(
                 "second-opener",
-                "Open a second time",
+                "Open the database beside the service",
                 "One program owns a database. A second one is told who has it.",
                 "DATABASE_LOCKED",
-                lambda: _opened_and_closed(self._database, self._config),
+                lambda: _opened_and_closed(self._office.database, self._config),
             )
         )
-        people = len(self.engine.subjects())
-        self.engine.close()
-        begin = perf_counter()
-        self.engine = Engine.open(self._database, self._config)
-        reopened_ms = (perf_counter() - begin) * 1e3
+
+    def restart(self) -> None:
+        people = len(self.counter.subjects())
+        self.close()
+        self._office.stop()
+        self._office.start(FacePolicy.ERROR)
+        self._office.wait()
+        self._connect()
         self._claim(
             "reopen",
             ENROLLED[1],
             ENROLLED[1],
             "MATCH",
-            "What was enrolled is on disk: the engine was closed and opened again.",
-            title=f"Close, reopen, verify {ENROLLED[1]}",
-            holds=lambda _: len(self.engine.subjects()) == people,
-            finding=f"Opened again in {reopened_ms:.0f} ms with all {people} people.",
+            "What was enrolled is on disk: the service was stopped and started again.",
+            title=f"Restart, verify {ENROLLED[1]}",
+            holds=lambda _: len(self.counter.subjects()) == people,
+            finding=f"Ready again {self._office.started_ms / 1000:.1f} s after its start, with all {people} people.",
+        )
+        group = FaceImage.from_file(photographs.find(photographs.GROUP))
+        self._told(
+            take(
+                "enroll-several-faces",
+                "Enrol, several people",
+                "Whose face is it? Under the strict policy, with which it was started again, the service does not"
+                " guess. (By default it takes the most prominent one.)",
+                "FAILURE_TO_ENROLL",
+                lambda: self.counter.enroll("A-0107", [group]),
+                holds=lambda result: result.samples[0].reasons == (Reason.SEVERAL_FACES,),
+                probes=[Picture(group, "A group photograph")],
+            )
         )
 
     def erase(self) -> None:
         name = ENROLLED[3]
-        template = self.engine.extract([self._people[name]])[0]
+        template = self.counter.extract([self._people[name]])[0]
         payload = template.payload if template else b"\0"
         before = self._places(payload)
         self._told(
@@ -243,7 +332,7 @@ class _Teller:
                 f"Erase {name}",
                 "Everything stored of the person is removed for good, and a certificate says what.",
                 "ERASED",
-                lambda: self.engine.erase(name),
+                lambda: self.counter.erase(name),
                 holds=lambda _: self._places(payload) == 0,
                 finding=lambda: (
                     f"The {len(payload)} bytes of the template stood {before} time(s) in the database's files;"
@@ -267,6 +356,9 @@ class _Teller:
             holds=lambda result: all(c.subject_id != name for c in result.candidates),
         )
 
+    def _enrolment(self, name: str) -> Enrollment:
+        return self.counter.enroll(name, [self._people[name]], context=RequestContext(transaction_id=f"visit-{name}"))
+
     def _claim(
         self,
         key: str,
@@ -286,7 +378,7 @@ class _Teller:
                 title or f"Verify {claimed}: {who}",
                 purpose,
                 expected,
-                lambda: self.engine.verify(claimed, [self._counter[actual]], max_fmr=MAX_FMR),
+                lambda: self.counter.verify(claimed, [self._counter_frames[actual]], max_fmr=MAX_FMR),
                 holds=holds,
                 finding=lambda: finding,
                 references=[self._enrolled[claimed]] if claimed in self._enrolled else [],
@@ -309,7 +401,7 @@ class _Teller:
                 f"Identify {actual}",
                 purpose,
                 expected,
-                lambda: self.engine.identify([self._counter[actual]], max_fpir=MAX_FPIR),
+                lambda: self.counter.identify([self._counter_frames[actual]], max_fpir=MAX_FPIR),
                 holds=holds,
                 probes=[self._at_counter(actual)],
             )
@@ -321,10 +413,10 @@ class _Teller:
         return step
 
     def _at_counter(self, name: str) -> Picture:
-        return Picture(self._counter[name], f"{name} at the counter (re-photographed copy)")
+        return Picture(self._counter_frames[name], f"{name} at the counter (re-photographed copy)")
 
     def _places(self, payload: bytes) -> int:
-        return sum(file.read_bytes().count(payload) for file in self._database.parent.iterdir() if file.is_file())
+        return sum(file.read_bytes().count(payload) for file in self._office.database_files())
 
 
 def _opened_and_closed(database: Path, config: EngineConfig) -> Result:

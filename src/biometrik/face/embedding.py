@@ -13,6 +13,9 @@ from biometrik.inference import Runtime
 from biometrik.registry import Registry
 from biometrik.types import Modality, Template
 
+#: How much longer than 1 rounding may leave an embedding.
+_LENGTH_TOLERANCE: Final = 1e-3
+
 
 class Embedder(abc.ABC):
     """Turns aligned crops into unit vectors; thread-safe.
@@ -129,7 +132,8 @@ def from_templates(templates: Sequence[Template], dimension: int) -> NDArray[np.
     Raises
     ------
     TemplateFormatError
-        A template is not a face's, not of ``dimension`` values, or holds a value that is not finite.
+        A template is not a face's, not of ``dimension`` values, holds a value that is not finite, or is longer than
+        1: with such a one, forged, similarities would be no cosines, and it would pass for half of all people.
     """
     rows = np.empty((len(templates), dimension), dtype=np.float32)
     for row, template in zip(rows, templates, strict=True):
@@ -138,6 +142,9 @@ def from_templates(templates: Sequence[Template], dimension: int) -> NDArray[np.
         row[:] = np.frombuffer(template.payload, dtype="<f4")
     if not np.isfinite(rows).all():
         raise TemplateFormatError("template: the embedding holds values that are not finite")
+    length = np.linalg.norm(rows.astype(np.float64), axis=1).max(initial=0.0)  # float32 would overflow
+    if length > 1 + _LENGTH_TOLERANCE:
+        raise TemplateFormatError(f"template: expected an embedding of length 1, got {length:.6g}")
     return rows
 
 

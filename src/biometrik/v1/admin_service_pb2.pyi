@@ -88,6 +88,7 @@ class Calibration(_message.Message):
     NONMATED_COMPARISONS_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     TIGHTEST_FMR_FIELD_NUMBER: _builtins.int
+    TIGHTEST_RAW_SCORE_FIELD_NUMBER: _builtins.int
     calibration_id: _builtins.str
     """Names it; in every decision."""
     dataset: _builtins.str
@@ -102,6 +103,8 @@ class Calibration(_message.Message):
     """RFC 3339 date on which it was made."""
     tightest_fmr: _builtins.float
     """The smallest FMR that it supports."""
+    tightest_raw_score: _builtins.float
+    """The raw score at which that FMR is reached: from there on scores no longer grow."""
     def __init__(
         self,
         *,
@@ -112,10 +115,11 @@ class Calibration(_message.Message):
         nonmated_comparisons: _builtins.int = ...,
         date: _builtins.str = ...,
         tightest_fmr: _builtins.float = ...,
+        tightest_raw_score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "dataset", b"dataset", "date", b"date", "mated_comparisons", b"mated_comparisons", "nonmated_comparisons", b"nonmated_comparisons", "subjects", b"subjects", "tightest_fmr", b"tightest_fmr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "dataset", b"dataset", "date", b"date", "mated_comparisons", b"mated_comparisons", "nonmated_comparisons", b"nonmated_comparisons", "subjects", b"subjects", "tightest_fmr", b"tightest_fmr", "tightest_raw_score", b"tightest_raw_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

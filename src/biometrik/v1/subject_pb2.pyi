@@ -218,7 +218,7 @@ class Gallery(_message.Message):
     encounter_count: _builtins.int
     """Encounters in it."""
     legal_basis: _builtins.str
-    """The law that allows it; never empty for a watchlist."""
+    """The law that allows it. Empty for a watchlist only where it was made by a release that did not ask."""
     retention_days: _builtins.int
     """For how many days encounters may be kept; 0 where nothing was said. Recorded and reported: nothing is erased by it."""
     @_builtins.property

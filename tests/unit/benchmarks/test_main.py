@@ -85,6 +85,20 @@ def test_one_can_be_chosen_and_told_where_the_data_is(
     assert other.options is None
 
 
+@pytest.mark.parametrize(("value", "status"), [(0.5, 0), (1.5, 1)])
+def test_a_trial_says_what_it_found_and_records_nothing(
+    history: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: float, status: int
+) -> None:
+    demo = Demo(bar(value))
+    offer(monkeypatch, load_demo=demo)
+    assert command.main(["--trial", "--minutes", "0.5"]) == status
+    assert f"promise: {value}" in capsys.readouterr().out
+    assert demo.options is not None
+    assert demo.options.minutes == 0.5
+    assert not history.exists()
+    assert not (history.parent / "README.md").exists()
+
+
 @pytest.mark.parametrize("flag", ["--list", "--render"])
 def test_nothing_is_measured_unasked(history: Path, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     demo = Demo(bar(0.5))

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,12 @@ def test_the_command_fails_with_the_step_s_name(tmp_path: Path, monkeypatch: pyt
     assert result.exit_code == 4
     assert "erase: expected ENROLLED, got ENROLLED" in result.stdout
     assert str(tmp_path / "index.html") in result.stdout
+
+
+def test_a_failed_story_shows_the_end_of_the_service_s_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = replace(_story(holds=lambda _: False), service="127.0.0.1:1, process 1", log='{"event": "<died>"}')
+    monkeypatch.setattr(demo, "tell", lambda *_: story)
+    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path)], env={"COLUMNS": "200"})
+    assert '{"event": "<died>"}' in result.stdout
+    assert "&lt;died&gt;" in (tmp_path / "index.html").read_text("utf-8")
+    assert "127.0.0.1:1, process 1" in (tmp_path / "index.html").read_text("utf-8")

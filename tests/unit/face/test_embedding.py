@@ -93,6 +93,7 @@ def test_crops_are_checked(crops: np.ndarray) -> None:
 
 def test_an_embedding_survives_its_template(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(4, 6)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     templates = [to_template(row, "corner@1") for row in rows]
     np.testing.assert_array_equal(from_templates(templates, 6), rows)
 
@@ -103,6 +104,8 @@ def test_an_embedding_survives_its_template(rng: np.random.Generator) -> None:
         Template(Modality.FINGER, "corner@1", b"\0" * 24, 1),
         Template(Modality.FACE, "corner@1", b"\0" * 20),
         Template(Modality.FACE, "corner@1", np.full(6, np.nan, "<f4").tobytes()),
+        Template(Modality.FACE, "corner@1", np.full(6, 1.0, "<f4").tobytes()),  # forged: longer than any embedding
+        Template(Modality.FACE, "corner@1", np.full(6, 3e38, "<f4").tobytes()),
     ],
 )
 def test_a_template_that_is_no_embedding_is_refused(template: Template) -> None:

@@ -16,6 +16,7 @@ from biometrik.models import CatalogueRow, WeightsState
 from biometrik.wording import rates_of, score_of
 
 if TYPE_CHECKING:
+    from biometrik.client import ServedModel
     from biometrik.demo.steps import Step, Story
 
 _SIGNS: Final = {Status.OK: ("✓", "green"), Status.WARN: ("!", "yellow"), Status.FAIL: ("✗", "bold red")}
@@ -42,6 +43,14 @@ def weights(console: Console, rows: Sequence[CatalogueRow]) -> None:
             console.print(Text.assemble((row.entry.id, "bold"), f": {row.entry.licence_note}"))
         if row.state is WeightsState.DAMAGED:
             console.print(Text(f"{row.entry.id}: {row.detail}", style="red"))
+
+
+def served(console: Console, models: Sequence["ServedModel"]) -> None:
+    """Show the weights on a service's machine."""
+    table = Table("weights", "role", "licence", "sha256", box=None, pad_edge=False)
+    for model in models:
+        table.add_row(Text(model.id), Text(model.role), Text(model.licence), Text(f"{model.sha256[:16]}…"))
+    console.print(table)
 
 
 def pulled(console: Console, pack: Pack, folder: Path) -> None:
@@ -72,7 +81,7 @@ def following(*, quiet: bool) -> Iterator["Callable[[Step], None]"]:
     if quiet:
         yield lambda _: None
         return
-    with Console(stderr=True).status("opening the engine …") as status:
+    with Console(stderr=True).status("starting a service, preparing the photographs …") as status:
         yield lambda step: status.update(f"{escape(step.title)}: {step.outcome}")
 
 
@@ -95,6 +104,9 @@ def story(console: Console, value: "Story", page: Path) -> None:
         if not step.passed:
             wrong = f"{step.key}: expected {step.expected}, got {step.outcome}. {step.finding}"
             console.print(Text(wrong, style="bold red"))
+    if value.log:
+        console.print(Text(f"the service's log ends:\n{value.log}"), soft_wrap=True)
+    console.print(Text.assemble("service: ", value.service, ", asked by its public client"), soft_wrap=True)
     if value.passed:
         console.print(Text(f"all {len(value.steps)} steps came out as they must", style="green"))
     console.print(Text.assemble("page: ", (str(page.absolute()), "bold")), soft_wrap=True)

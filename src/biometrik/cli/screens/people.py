@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from biometrik import wording
-from biometrik.calibration import CalibrationTable
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     Decision,
@@ -21,6 +20,7 @@ from biometrik.types import (
     QualityComponent,
     SampleReport,
 )
+from biometrik.wording import Evidence
 
 _COLOURS: Final = {
     Outcome.MATCH: "green",
@@ -35,25 +35,25 @@ _BAR_CELLS: Final = 20
 
 
 def decision(
-    console: Console, value: Decision, table: CalibrationTable, files: Sequence[Path], locale: Locale, *, claim: str
+    console: Console, value: Decision, evidence: Evidence, files: Sequence[Path], locale: Locale, *, claim: str
 ) -> None:
     """Show a 1:1 decision; ``claim`` says in words what was asked."""
     lines: list[RenderableType] = [Text(claim)]
     if value.score is not None and value.raw_score is not None:
-        capped = wording.is_capped(value.raw_score, table)
+        capped = wording.is_capped(value.raw_score, evidence)
         lines += [
             Text(f"score {wording.against_threshold(value.score, value.threshold)}", style="bold"),
-            scale(value.score, value.threshold, table.points[-1].score),
+            scale(value.score, value.threshold, wording.largest_score(evidence)),
             Text(wording.strength(value.score, capped=capped)),
         ]
     lines.append(Text(wording.asked_and_achieved("FMR", value.max_fmr, value.achieved_fmr), style="dim"))
-    lines.append(Text(wording.evidence(table), style="dim"))
+    lines.append(Text(wording.grounds(evidence), style="dim"))
     _panel(console, value.outcome, value.reasons, lines, locale)
     samples(console, value.samples, files, locale)
 
 
 def identification(
-    console: Console, value: Identification, table: CalibrationTable, files: Sequence[Path], locale: Locale
+    console: Console, value: Identification, evidence: Evidence, files: Sequence[Path], locale: Locale
 ) -> None:
     """Show a 1:N answer with its candidates."""
     coverage = value.coverage
@@ -63,7 +63,7 @@ def identification(
     ]
     if value.max_fpir is not None and value.achieved_fpir is not None:
         lines.append(Text(wording.asked_and_achieved("FPIR", value.max_fpir, value.achieved_fpir), style="dim"))
-    lines.append(Text(wording.evidence(table), style="dim"))
+    lines.append(Text(wording.grounds(evidence), style="dim"))
     _panel(console, value.outcome, value.reasons, lines, locale)
     if value.candidates:
         rows = Table("rank", "subject", "score", "", "a stranger of this score", "galleries", box=None, pad_edge=False)
@@ -78,7 +78,7 @@ def identification(
                 str(candidate.rank),
                 Text(candidate.subject_id, style="green" if candidate.is_match else ""),
                 score,
-                scale(candidate.score, threshold, table.points[-1].score, cells=_BAR_CELLS),
+                scale(candidate.score, threshold, wording.largest_score(evidence), cells=_BAR_CELLS),
                 wording.one_in(10 ** (-candidate.score / 10)),
                 Text(", ".join(candidate.galleries)),
             )
@@ -102,6 +102,8 @@ def samples(
     """Show each photograph's quality; all its components if ``every``, else those below their threshold."""
     for report, file in zip(reports, files, strict=True):
         faces = "no face" if report.faces_found == 0 else f"{report.faces_found} face(s)"
+        if Reason.IMAGE_UNREADABLE in report.reasons:
+            faces = "not an image"
         head = Text.assemble((str(file), "bold"), f"  {faces}")
         if report.quality is not None:
             style = "green" if report.quality.acceptable else "yellow"

@@ -1,0 +1,84 @@
+"""What commands ask of whoever answers: an engine in this process, or a service somewhere else."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from biometrik.samples import Sample
+from biometrik.types import (
+    Decision,
+    Enrollment,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    Identification,
+    RequestContext,
+    SampleReport,
+    Subject,
+)
+from biometrik.wording import Evidence
+
+
+class Biometrics(Protocol):
+    """What :class:`biometrik.Engine` and :class:`biometrik.client.Client` have in common, as far as commands need it.
+
+    See :class:`biometrik.Engine` for what each method does and raises.
+    """
+
+    @property
+    def calibration(self) -> Evidence:
+        """The evidence behind every score."""
+
+    def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:
+        """Grade samples."""
+
+    def compare(self, probe: Sequence[Sample], reference: Sequence[Sample], *, max_fmr: float) -> Decision:
+        """Compare two people, storing nothing."""
+
+    def verify(self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+        """Verify a claim."""
+
+    def verify_any(self, subject_ids: Sequence[str], samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+        """Verify a claim to be one of a few."""
+
+    def verify_encounter(self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+        """Verify against one encounter."""
+
+    def identify(
+        self,
+        samples: Sequence[Sample],
+        *,
+        max_fpir: float | None,
+        galleries: Sequence[str] | None,
+        max_candidates: int,
+        excluding: str,
+    ) -> Identification:
+        """Search for a person."""
+
+    def enroll(
+        self,
+        subject_id: str,
+        samples: Sequence[Sample],
+        *,
+        galleries: Sequence[str] | None,
+        override: str,
+        context: RequestContext | None,
+    ) -> Enrollment:
+        """Enrol a person."""
+
+    def erase(self, subject_id: str, *, context: RequestContext | None) -> ErasureCertificate:
+        """Erase a person."""
+
+    def subject(self, subject_id: str) -> Subject:
+        """Return a subject."""
+
+    def subjects(self, *, gallery: str | None, after: str, limit: int) -> list[Subject]:
+        """Return a page of subjects."""
+
+    def galleries(self) -> list[GalleryInfo]:
+        """Return all galleries."""
+
+    def create_gallery(self, name: str, kind: GalleryKind, *, legal_basis: str, retention_days: int) -> GalleryInfo:
+        """Create a gallery."""
+
+    def delete_gallery(self, name: str) -> None:
+        """Delete a gallery."""

@@ -10,9 +10,8 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from biometrik import decision
+from biometrik import answers, decision
 from biometrik.calibration import CalibrationTable, load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import (
@@ -23,29 +22,27 @@ from biometrik.errors import (
     IncompatibleTemplateError,
     InvalidInputError,
 )
-from biometrik.face.pipeline import FacePipeline, ProcessedFace, RejectedFace
-from biometrik.gallery.gallery import Gallery, Hit, Reference
+from biometrik.face.pipeline import FacePipeline
+from biometrik.gallery.gallery import Gallery, Reference
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.records import DEFAULT_GALLERY, check_id
 from biometrik.gallery.store import STORES, Event
 from biometrik.inference import Runtime
+from biometrik.presentation import Presentation, Reception
 from biometrik.reasons import Reason
 from biometrik.samples import PreparedSample, Sample, as_it_is, digest, origins
 from biometrik.types import (
     DEFAULT_MAX_FMR,
     DEFAULT_MAX_FPIR,
-    Candidate,
     Decision,
     Encounter,
     EncounterStatus,
     Enrollment,
     EnrollmentOutcome,
     ErasureCertificate,
-    FaceImage,
     GalleryInfo,
     GalleryKind,
     Identification,
-    Outcome,
     RequestContext,
     SampleReport,
     Subject,
@@ -79,6 +76,7 @@ class Engine:
     ) -> None:
         self.config = config
         self._pipeline = pipeline
+        self._reception = Reception(pipeline, config.max_samples)
         self._gallery = gallery
         self._calibration = calibration
         self._pid = os.getpid()
@@ -200,7 +198,7 @@ class Engine:
             A template's payload is not one of theirs.
         """
         with self._call():
-            return self._prepared(samples)
+            return self._reception.prepare(samples)
 
     def quality(self, samples: Sequence[Sample | PreparedSample]) -> tuple[SampleReport, ...]:
         """Return what is to be said of each sample, storing nothing.
@@ -211,7 +209,7 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            return self._presented(samples).reports
+            return self._reception.present(samples).reports
 
     def extract(self, samples: Sequence[Sample | PreparedSample]) -> tuple[Template | None, ...]:
         """Return a template a sample; None where none can be made (ask :meth:`quality` why).
@@ -222,7 +220,7 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            return tuple(sample.template for sample in self._presented(samples).samples)
+            return tuple(sample.template for sample in self._reception.present(samples).samples)
 
     def compare(
         self,
@@ -258,12 +256,13 @@ class Engine:
         """
         with self._call():
             operating = decision.verification(self.calibration, max_fmr, 1)
-            first, second = self._presented(probe), self._presented(reference)
+            first, second = self._reception.present(probe), self._reception.present(reference)
             moved = tuple(sample.at(i).report for i, sample in enumerate(second.samples, start=len(first.samples)))
             if first.vector is None or second.vector is None:
-                return self._inconclusive(operating, max_fmr, Reason.NO_USABLE_PROBE, first.reports + moved)
+                reports = first.reports + moved
+                return answers.inconclusive(self.calibration, operating, max_fmr, Reason.NO_USABLE_PROBE, reports)
             similarity = float(first.vector @ second.vector)
-            return self._decide(operating, max_fmr, similarity, 1, "", "", first.reports, moved)
+            return answers.decided(self.calibration, operating, max_fmr, similarity, first.reports, moved)
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
@@ -397,7 +396,7 @@ class Engine:
             A template is of other models.
         """
         with self._call():
-            return self._identify(self._presented(samples), max_fpir, galleries, max_candidates, excluding)
+            return self._identify(self._reception.present(samples), max_fpir, galleries, max_candidates, excluding)
 
     def identify_stored(
         self,
@@ -428,7 +427,7 @@ class Engine:
         with self._call():
             references = self._comparable([(subject_id, ref) for ref in self._gallery.references(subject_id)])
             templates = [template for _, reference in references for template in reference.templates]
-            presented = _Presented([as_it_is(template) for template in templates], self._pipeline)
+            presented = Presentation([as_it_is(template) for template in templates], self._pipeline)
             found = self._identify(presented, max_fpir, galleries, max_candidates, subject_id)
             # What is stored was not presented: there is nothing to report of it, and nothing to take again.
             reasons = tuple(Reason.NO_REFERENCE if r is Reason.NO_USABLE_PROBE else r for r in found.reasons)
@@ -483,7 +482,7 @@ class Engine:
         with self._call():
             _require_consent(self.config, context)
             check_id("subject_id", subject_id)  # before anything is said of the samples
-            presented = self._presented(samples)
+            presented = self._reception.present(samples)
             made = [sample for sample in presented.samples if sample.template is not None]
             accepted = [s.template for s in made if s.template is not None and (override or s.acceptable)]
             if not accepted:
@@ -706,36 +705,6 @@ class Engine:
                 " open an engine after the fork, or start workers with the 'spawn' method"
             )
 
-    def _prepared(self, samples: Sequence[Sample]) -> tuple[PreparedSample, ...]:
-        images = [(i, sample) for i, sample in enumerate(samples) if isinstance(sample, FaceImage)]
-        faces = self._pipeline.process([image for _, image in images]) if images else []
-        made = {i: self._of_image(image, face) for (i, image), face in zip(images, faces, strict=True)}
-        return tuple(made[i] if i in made else self._ready(sample).at(i) for i, sample in enumerate(samples))
-
-    def _of_image(self, image: FaceImage, face: ProcessedFace | RejectedFace) -> PreparedSample:
-        if isinstance(face, RejectedFace):
-            return PreparedSample(image, SampleReport(0, False, (face.reason,), None, face.faces_found, None), None)
-        report = SampleReport(0, True, face.quality.reasons, face.quality, face.faces_found, face.face)
-        return PreparedSample(image, report, self._pipeline.template(face))
-
-    def _ready(self, sample: Sample) -> PreparedSample:
-        assert not isinstance(sample, FaceImage)
-        if isinstance(sample, Template):
-            if sample.model_contract_id != self.model_contract_id:
-                raise IncompatibleTemplateError(
-                    f"template: expected models {self.model_contract_id}, got {sample.model_contract_id};"
-                    " make it again from its image with the models in force"
-                )
-            self._pipeline.embeddings([sample])
-        return as_it_is(sample)
-
-    def _presented(self, samples: Sequence[Sample | PreparedSample]) -> "_Presented":
-        if not 1 <= len(samples) <= self.config.max_samples:
-            raise InvalidInputError(f"samples: expected 1..{self.config.max_samples}, got {len(samples)}")
-        fresh = iter(self._prepared([sample for sample in samples if not isinstance(sample, PreparedSample)]))
-        every = [sample if isinstance(sample, PreparedSample) else next(fresh) for sample in samples]
-        return _Presented([sample.at(i) for i, sample in enumerate(every)], self._pipeline)
-
     def _comparable(self, references: Sequence[tuple[str, Reference]]) -> list[tuple[str, Reference]]:
         # A subject and a reference of it each; those of other models cannot be compared.
         kept = [
@@ -759,77 +728,30 @@ class Engine:
     ) -> Decision:
         references = self._comparable(references)
         operating = decision.verification(self.calibration, max_fmr, max(1, len(references)))
-        presented = self._presented(samples)
-        if not references:
-            return self._inconclusive(operating, max_fmr, Reason.NO_REFERENCE, presented.reports)
-        if presented.vector is None:
-            return self._inconclusive(operating, max_fmr, Reason.NO_USABLE_PROBE, presented.reports)
+        presented = self._reception.present(samples)
+        if not references or presented.vector is None:
+            reason = Reason.NO_USABLE_PROBE if references else Reason.NO_REFERENCE
+            return answers.inconclusive(self.calibration, operating, max_fmr, reason, presented.reports)
         similarities = [
             float(presented.vector @ self._pipeline.embeddings(reference.templates).mean(axis=0))
             for _, reference in references
         ]
         best = int(np.argmax(similarities))
         subject_id, reference = references[best]
-        return self._decide(
+        return answers.decided(
+            self.calibration,
             operating,
             max_fmr,
             similarities[best],
-            len(references),
-            subject_id,
-            reference.encounter_id,
             presented.reports,
-        )
-
-    def _decide(
-        self,
-        operating: decision.Operating,
-        max_fmr: float,
-        similarity: float,
-        comparisons: int,
-        subject_id: str,
-        encounter_id: str,
-        *sides: tuple[SampleReport, ...],
-    ) -> Decision:
-        score = decision.subject_score(self.calibration, similarity, comparisons)
-        outcome, reasons = decision.judge(score, operating.threshold, *sides)
-        return Decision(
-            outcome=outcome,
-            reasons=reasons,
-            score=score,
-            threshold=operating.threshold,
-            max_fmr=max_fmr,
-            achieved_fmr=operating.achieved,
-            raw_score=similarity,
-            comparisons=comparisons,
+            comparisons=len(references),
             subject_id=subject_id,
-            encounter_id=encounter_id,
-            calibration_id=self.calibration.id,
-            model_contract_id=self.model_contract_id,
-            samples=tuple(report for side in sides for report in side),
-        )
-
-    def _inconclusive(
-        self, operating: decision.Operating, max_fmr: float, reason: Reason, reports: tuple[SampleReport, ...]
-    ) -> Decision:
-        return Decision(
-            outcome=Outcome.INCONCLUSIVE,
-            reasons=(reason, *_advice(reports)),
-            score=None,
-            threshold=operating.threshold,
-            max_fmr=max_fmr,
-            achieved_fmr=operating.achieved,
-            raw_score=None,
-            comparisons=0,
-            subject_id="",
-            encounter_id="",
-            calibration_id=self.calibration.id,
-            model_contract_id=self.model_contract_id,
-            samples=reports,
+            encounter_id=reference.encounter_id,
         )
 
     def _identify(
         self,
-        presented: "_Presented",
+        presented: Presentation,
         max_fpir: float | None,
         galleries: Sequence[str] | None,
         max_candidates: int,
@@ -837,76 +759,11 @@ class Engine:
     ) -> Identification:
         if not 1 <= max_candidates <= 100:
             raise InvalidInputError(f"max_candidates: expected 1..100, got {max_candidates}")
-        table = self.calibration
-        vector = presented.vector
+        table, vector = self.calibration, presented.vector
         # Without a usable probe the search still says over whom it would have gone.
         probe = np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
         found = self._gallery.search(probe, max_candidates, galleries=galleries, excluding=excluding)
-        hits = found.hits if vector is not None else ()
-        operating = None
-        if max_fpir is not None and found.coverage.subjects:
-            most = max((hit.encounters_compared for hit in found.hits), default=1)
-            operating = decision.identification(table, max_fpir, found.coverage.subjects, most)
-        threshold = None if operating is None else operating.threshold
-        candidates = tuple(self._candidate(rank, hit, threshold) for rank, hit in enumerate(hits, start=1))
-        outcome, reasons = self._search_outcome(presented, candidates, operating, found.coverage.subjects)
-        return Identification(
-            outcome=outcome,
-            reasons=reasons,
-            candidates=candidates,
-            threshold=threshold,
-            max_fpir=max_fpir,
-            achieved_fpir=None if operating is None else operating.achieved,
-            coverage=found.coverage,
-            calibration_id=table.id,
-            model_contract_id=self.model_contract_id,
-            samples=presented.reports,
-        )
-
-    def _candidate(self, rank: int, hit: Hit, threshold: float | None) -> Candidate:
-        score = decision.subject_score(self.calibration, hit.similarity, hit.encounters_compared)
-        return Candidate(
-            rank=rank,
-            subject_id=hit.subject_id,
-            encounter_id=hit.encounter_id,
-            galleries=hit.galleries,
-            score=score,
-            raw_score=hit.similarity,
-            is_match=threshold is not None and decision.reaches(score, threshold),
-        )
-
-    def _search_outcome(
-        self,
-        presented: "_Presented",
-        candidates: tuple[Candidate, ...],
-        operating: decision.Operating | None,
-        subjects: int,
-    ) -> tuple[Outcome, tuple[Reason, ...]]:
-        if presented.vector is None:
-            return Outcome.INCONCLUSIVE, (Reason.NO_USABLE_PROBE, *_advice(presented.reports))
-        if subjects == 0:
-            return Outcome.NO_MATCH, (Reason.EMPTY_GALLERY,)
-        if operating is None:
-            return Outcome.INCONCLUSIVE, (Reason.NO_THRESHOLD,)
-        best = max((candidate.score for candidate in candidates), default=0.0)
-        return decision.judge(best, operating.threshold, presented.reports)
-
-
-class _Presented:
-    # The samples of one call, their reports, and the one vector that speaks for all of them.
-
-    def __init__(self, samples: Sequence[PreparedSample], pipeline: FacePipeline) -> None:
-        self.samples = samples
-        self.reports = tuple(sample.report for sample in samples)
-        good = [sample for sample in samples if sample.acceptable]
-        templates = [sample.template for sample in good or samples if sample.template is not None]
-        self.vector: NDArray[np.float32] | None = (
-            pipeline.embeddings(templates).mean(axis=0, dtype=np.float32) if templates else None
-        )
-
-
-def _advice(reports: Sequence[SampleReport]) -> tuple[Reason, ...]:
-    return tuple(dict.fromkeys(reason for report in reports if not report.usable for reason in report.reasons))
+        return answers.identified(table, found, max_fpir, presented.reports, usable=vector is not None)
 
 
 def _request_digest(subject_id: str, samples: Sequence[PreparedSample], galleries: Sequence[str], override: str) -> str:

@@ -35,6 +35,16 @@
     ├── PluginNotFoundError (LookupError)   no plug-in of that name, or its extra is not installed
     ├── EngineStateError                    used in a forked child of its process
     │   └── EngineClosedError               used after it was closed
+    ├── DeviceError                         a scanner or camera; these live in biometrik_hardware.errors
+    │   ├── DeviceNotFoundError (LookupError)
+    │   ├── DeviceNotOpenError
+    │   ├── DeviceAccessError
+    │   ├── DeviceBusyError
+    │   ├── LeaseLostError
+    │   ├── DeviceGoneError
+    │   ├── DeviceProtocolError
+    │   ├── CaptureCancelledError
+    │   └── CaptureTimeoutError (TimeoutError)
     └── ServiceError                        the service cannot be asked, or refuses
         ├── ServiceUnavailableError         not reachable, starting, stopping
         ├── ServiceTimeoutError (TimeoutError)  the deadline passed

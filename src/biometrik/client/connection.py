@@ -164,6 +164,10 @@ class Connection:
                 return errors.ServiceUnavailableError(
                     f"service at {self.address}: expected an answer, got none ({message}); is it running and reachable?"
                 )
+            case _Code.CANCELLED:  # what a service that stops answers to calls that come at that moment
+                return errors.ServiceUnavailableError(
+                    f"service at {self.address}: expected an answer, the call was ended; is the service stopping?"
+                )
             case _Code.DEADLINE_EXCEEDED:
                 return errors.ServiceTimeoutError(
                     f"service at {self.address}: expected an answer within {timeout_s:g} s, got none"

@@ -71,7 +71,8 @@ def test_every_error_of_the_service_arrives_as_itself_with_words_for_the_operato
         (Code.RESOURCE_EXHAUSTED, "Concurrent RPC limit", errors.QueueFullError, "try again"),
         (Code.UNIMPLEMENTED, "Method not found!", errors.ProtocolError, "expected biometrik.v1"),
         (Code.INTERNAL, "stream reset", errors.ServiceError, "INTERNAL"),
-        (Code.CANCELLED, None, errors.ServiceError, "CANCELLED"),
+        (Code.CANCELLED, None, errors.ServiceUnavailableError, "is the service stopping"),
+        (Code.ABORTED, None, errors.ServiceError, "ABORTED"),
         (Code.UNKNOWN, "", errors.ServiceError, "UNKNOWN"),
     ],
 )

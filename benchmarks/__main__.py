@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=defaults.cache, help="folder for folded weights")
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="interleaved rounds of a speed benchmark")
     parser.add_argument("--minutes", type=float, default=defaults.minutes, help="how long a load benchmark goes on")
-    parser.add_argument("--trial", action="store_true", help="record and render nothing: the machine is not quiet")
+    parser.add_argument("--trial", action="store_true", help="record nothing, only show: the machine is not quiet")
     given = parser.parse_args(arguments)
     options = Options(data=given.data, cache=given.cache, rounds=given.rounds, minutes=given.minutes)
     if given.list:
@@ -96,6 +97,9 @@ def _run(name: str, options: Options, *, trial: bool) -> bool:
         print(f"  {verdict}  {bar['name']}: {bar['value']:.4g} {bar['unit']} (bar {bound})")
     for what, why in run["not_measured"].items():
         print(f"  not measured  {what}: {why}")
+    if trial:
+        with tempfile.TemporaryDirectory() as pictures:
+            print(load(name).render(run, Path(pictures)))
     return all(bar["passed"] for bar in run["bars"])
 
 

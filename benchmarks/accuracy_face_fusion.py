@@ -107,7 +107,8 @@ are compared with groups of every other person in `{set_["dataset"]}`, at the th
 `{set_["calibration"]}`. That table was made from the same photographs one by one, so this
 measures what fusion does to its promise, not how it holds elsewhere. Only people with enough photographs form groups;
 how much these differ from all is what the rows *one by one* say: the same photographs in the same pairings, each
-compared singly. The bars are on the ratio to these. A best reference pays, by Šidák's formula, for the number that it was chosen from.
+compared singly. The bars are on the ratio to these. A best reference pays, by Šidák's formula, for the number that it
+was chosen from.
 
 {table(head, rows)}
 """

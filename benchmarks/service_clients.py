@@ -55,6 +55,9 @@ class Plan:
         which each client waits for its answer and calls again.
     seed : int
         Of arrivals and choices; enrolled subjects bear it too.
+    rest_s : float
+        Mean of the exponential pause that a client of a closed loop makes before each call: a counter between two
+        people.
     """
 
     address: str
@@ -65,6 +68,7 @@ class Plan:
     seconds: float
     rate: float = 0.0
     seed: int = 0
+    rest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,11 @@ class _Counter:
         self._begin()
 
         async def again(client: AsyncClient) -> None:
-            while (due := time.perf_counter()) < self._start + self._plan.seconds:
+            while True:
+                if self._plan.rest_s:
+                    await asyncio.sleep(self._random.exponential(self._plan.rest_s))
+                if (due := time.perf_counter()) >= self._start + self._plan.seconds:
+                    return
                 await self._one(client, due)
 
         await asyncio.gather(*(again(client) for client in clients))

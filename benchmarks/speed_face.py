@@ -90,9 +90,9 @@ def render(run: Mapping[str, Any], folder: Path) -> str:
         "One core, one thread, from decoded arrays: detection and embedding of one face an image, each system in its "
         f"own process, in turns over {run['parameters']['rounds']} rounds. OpenCV runs its FaceDetectorYN at native "
         "scale and FaceRecognizerSF, on plain fp32 weights. Milliseconds are processor time an image, median "
-        "(quartiles) of rounds; ratios are taken round by round. Bare ONNX Runtime makes the library's network runs on "
-        "the same tensors: on 1080p frames it is spared scaling 2 megapixels down, so the bar on the library's overhead "
-        "is held on the images that need none.\n"
+        "(quartiles) of rounds; ratios are taken round by round. Bare ONNX Runtime makes the library's network runs "
+        "on the same tensors: on 1080p frames it is spared scaling 2 megapixels down, so the bar on the library's "
+        "overhead is held on the images that need none.\n"
     ]
     for k, (name, found) in enumerate(run["figures"].items()):
         rows = [

@@ -80,7 +80,9 @@ class Engine(_Section):
     provider: str = "cpu"
     precision: str = "fp32"
     threads: int = 0
-    batch_size: int = 16
+    batch_size: Annotated[int, Field(ge=0, le=256)] = 0
+    """Most samples of one model run. 0: 16 on a GPU; 4 on a CPU, where a longer run saves nothing, makes the others
+    wait, and costs memory."""
     device_id: int = 0
     detector: str = "yunet"
     embedder: str = "sface"
@@ -108,7 +110,7 @@ class Engine(_Section):
                 provider=self.provider,
                 precision=self.precision,
                 threads=self.threads,
-                batch_size=self.batch_size,
+                batch_size=self.batch_size or (16 if self.provider == "cuda" else 4),
                 device_id=self.device_id,
             ),
             models=ModelParameters(cache=self.cache, pack=self.pack, calibrations=self.calibrations),

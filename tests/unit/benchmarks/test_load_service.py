@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import load_service
+from benchmarks.history import NotRunError
 from benchmarks.service_clients import MIX, OK, REFUSED, Calls
 from benchmarks.service_process import Usage
 
@@ -35,7 +36,7 @@ def figures(steady: Calls, watched: list[Usage], beyond: Calls, **further: Any) 
     return {
         "capacity": 60.0,
         "clients_share": 0.1,
-        "steady": load_service._steady(steady, watched),
+        "steady": {**load_service._steady(steady, watched), "share": 0.79},
         "overload": load_service._overload([calls([100.0] * 10)], [beyond]),
         "acknowledged": 2000,
         "lost": 0,
@@ -108,6 +109,17 @@ def test_a_table_of_the_mix_and_a_plot(good: dict[str, Any], tmp_path: Path) -> 
     assert "30 of 40 calls were refused" in text
     assert "hortened" not in text
     assert [path.name for path in tmp_path.iterdir()] == ["service_load.png"]
+
+
+def test_calls_that_failed_are_named_by_their_reason(good: dict[str, Any], tmp_path: Path) -> None:
+    good["steady"] |= load_service._steady(calls([9.0] * 3, [OK, OK, "INTERNAL"]), seen([1.0]))
+    text = load_service.render({"parameters": PARAMETERS, "figures": good}, tmp_path)
+    assert "Without the answer expected: {'INTERNAL': 1}." in text
+
+
+def test_a_load_without_any_answer_is_no_measurement() -> None:
+    with pytest.raises(NotRunError, match="INTERNAL"):
+        load_service._steady(calls([9.0], ["INTERNAL"]), seen([1.0]))
 
 
 def test_a_shortened_run_says_so(good: dict[str, Any], tmp_path: Path) -> None:

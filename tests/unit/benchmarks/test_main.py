@@ -92,7 +92,9 @@ def test_a_trial_says_what_it_found_and_records_nothing(
     demo = Demo(bar(value))
     offer(monkeypatch, load_demo=demo)
     assert command.main(["--trial", "--minutes", "0.5"]) == status
-    assert f"promise: {value}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"promise: {value}" in said
+    assert "1 bars" in said
     assert demo.options is not None
     assert demo.options.minutes == 0.5
     assert not history.exists()

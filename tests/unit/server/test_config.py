@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from biometrik.config import EngineConfig, FacePolicy
+from biometrik.config import EngineConfig, FacePolicy, RuntimeParameters
 from biometrik.errors import InvalidInputError
 from biometrik_server.access import Scope
 from biometrik_server.config import ServerConfig
@@ -33,7 +33,13 @@ def test_the_defaults_serve_this_machine_only() -> None:
     assert config.tls is None
     assert config.limits.max_message_bytes == 16 << 20
     assert config.metrics == ""
-    assert config.engine.parameters() == EngineConfig()
+    # Runs are shorter than the library's own: others wait for them.
+    assert config.engine.parameters() == EngineConfig(runtime=RuntimeParameters(batch_size=4))
+
+
+def test_runs_are_longer_on_a_gpu() -> None:
+    assert _load(engine={"provider": "cuda"}).engine.parameters().runtime.batch_size == 16
+    assert _load(engine={"batch_size": 7}).engine.parameters().runtime.batch_size == 7
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_off_loopback_plaintext_and_strangers_are_refused() -> None:
         ({"engine": {"detektor": "yunet"}}, "engine.detektor"),
         ({"engine": {"face_policy": "biggest"}}, "engine.face_policy"),
         ({"engine": {"threads": -1}}, "threads"),
-        ({"engine": {"batch_size": 0}}, "batch_size"),
+        ({"engine": {"batch_size": -1}}, "batch_size"),
         ({"clients": [{**TOKEN, "token_sha256": "s3cret"}]}, "clients.0.token_sha256"),
         ({"clients": [{**TOKEN, "token_sha256": HASH.upper()}]}, "clients.0.token_sha256"),
         ({"clients": [{**TOKEN, "token_sha256": ""}]}, "client counter: expected token_sha256 or certificate_name"),

@@ -654,10 +654,10 @@ def test_a_service_does_not_take_options_for_an_engine_here(album: Path, words: 
 
 def test_the_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIOMETRIK_TOKEN", "of-the-environment")
-    assert Service().connection("h:1", Output(locale="id")).token == "of-the-environment"
+    assert Service().connection("localhost:1", Output(locale="id")).token == "of-the-environment"
     monkeypatch.setenv("BIOMETRIK_TOKEN", "not\na-token")
     with pytest.raises(InvalidInputError, match="BIOMETRIK_TOKEN: expected one token"):
-        Service().connection("h:1", Output())
+        Service().connection("localhost:1", Output())
     file = tmp_path / "token"
     file.write_text("of-the-file\n")
     service = Service(token_file=file, timeout=2.5, ca=tmp_path / "ca.pem")

@@ -76,8 +76,6 @@ class Desk:
             What ``use`` raises; TemplateError as :meth:`prepare`.
         """
         answer: Future[T] = Future()
-        prepared = self._queued(read)
-        answering = contextvars.copy_context()
 
         # No function here keeps hold of what calls it back: samples are large, and cycles wait for the collector.
         def finish(prepared: Future[Sequence[PreparedSample]]) -> T:
@@ -87,15 +85,10 @@ class Desk:
                 return use(samples)
 
         def go_on(prepared: Future[Sequence[PreparedSample]]) -> None:
-            if prepared.cancelled():
-                return
-            finishing = partial(finish, prepared)
-            if prepared.exception() is None:
-                self._threads.submit(answering.run, _settle, answer, finishing)
-            else:  # what was raised ends the call here, even while the threads shut down
-                _settle(answer, finishing)
+            if not prepared.cancelled():
+                _settle(answer, partial(finish, prepared))
 
-        prepared.add_done_callback(go_on)
+        prepared = self._queued(read, go_on)
         try:
             return self._counted(await asyncio.wrap_future(answer))
         finally:
@@ -115,9 +108,23 @@ class Desk:
         with self._metrics.stage("models"):
             return self.engine.prepare(samples)
 
-    def _queued(self, read: Callable[[], Sequence[Sample]]) -> "Future[Sequence[PreparedSample]]":
-        # Decoded on a thread that hands the samples on to the batcher itself.
+    def _queued(
+        self,
+        read: Callable[[], Sequence[Sample]],
+        then: "Callable[[Future[Sequence[PreparedSample]]], None] | None" = None,
+    ) -> "Future[Sequence[PreparedSample]]":
+        # Decoded on a thread that takes the samples to the models itself, and goes on with ``then`` where they were
+        # free. Of a failure ``then`` may be told on any thread.
         prepared: Future[Sequence[PreparedSample]] = Future()
+        # The call that is being answered goes along: its client owns uploads. A context is entered once at a time.
+        decoding, going_on = contextvars.copy_context(), contextvars.copy_context()
+
+        def hand_over(prepared: Future[Sequence[PreparedSample]]) -> None:
+            assert then is not None
+            if prepared.cancelled() or prepared.exception() is not None:
+                then(prepared)  # here, even while the threads shut down
+            else:
+                self._threads.submit(going_on.run, then, prepared)
 
         def decode(prepared: Future[Sequence[PreparedSample]]) -> None:
             if prepared.cancelled():
@@ -125,14 +132,22 @@ class Desk:
             try:
                 with self._metrics.stage("decode"):
                     samples = read()
-                self._batcher.submit(samples, prepared)
+                self._batcher.submit(samples, prepared, here=True)
             except BaseException as error:
                 if prepared.set_running_or_notify_cancel():
                     prepared.set_exception(error)
+                if then is not None:
+                    then(prepared)
                 del prepared  # the error's traceback holds this frame
+                return
+            if then is None:
+                return
+            if prepared.done():
+                then(prepared)
+            else:
+                prepared.add_done_callback(hand_over)
 
-        # The call that is being answered goes along: its client owns uploads.
-        self._threads.submit(contextvars.copy_context().run, decode, prepared)
+        self._threads.submit(decoding.run, decode, prepared)
         return prepared
 
     def _counted(self, answer: T) -> T:

@@ -99,7 +99,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code, reason = failure.code.name, failure.reason
             await context.abort(failure.code, failure.message, ((DETAILS_KEY, failure.details()),))
         finally:
-            self._record(rpc, client_name, code, reason, time.perf_counter() - started)
+            # On the loop's next turn, so that the answer does not wait for its log line.
+            seconds = time.perf_counter() - started
+            asyncio.get_running_loop().call_soon(self._record, rpc, client_name, code, reason, seconds)
 
     def _record(self, rpc: str, client: str, code: str, reason: str, seconds: float) -> None:
         name = rpc.rsplit(".", 1)[-1]

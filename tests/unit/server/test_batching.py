@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
@@ -90,6 +90,40 @@ def test_when_all_are_cancelled_nothing_runs_and_the_next_is_served(batcher: Bat
     model.gate.set()
     assert batcher.submit([3]).result(WAIT_S) == [6]
     assert model.runs == [[0], [3]]
+
+
+def test_a_lone_job_runs_on_the_callers_thread_where_that_is_asked(batcher: Batcher[int, int], model: Model) -> None:
+    threads = []
+    batcher._run = lambda items: threads.append(threading.current_thread()) or model(items)  # type: ignore[func-returns-value]
+    job = batcher.submit([1], here=True)
+    assert job.done()
+    assert job.result(0) == [2]
+    assert threads == [threading.current_thread()]
+    assert batcher.submit([2]).result(WAIT_S) == [4]
+    assert threads[1] is not threading.current_thread()
+
+
+def test_while_a_run_goes_on_jobs_wait_wherever_they_asked_to_run(batcher: Batcher[int, int], model: Model) -> None:
+    model.gate.clear()
+    lone = threading.Thread(target=lambda: batcher.submit([0], here=True))
+    lone.start()
+    assert model.entered.acquire(timeout=WAIT_S)
+    jobs = [batcher.submit([1], here=True), batcher.submit([2])]
+    assert not any(job.done() for job in jobs)
+    model.gate.set()
+    assert [job.result(WAIT_S) for job in jobs] == [[2], [4]]
+    lone.join(WAIT_S)
+    assert model.runs == [[0], [1, 2]]
+
+
+def test_what_runs_on_a_callers_thread_may_fail_or_be_given_up(batcher: Batcher[int, int], model: Model) -> None:
+    with pytest.raises(ValueError, match="thirteen"):
+        batcher.submit([13], here=True).result(0)
+    gone: Future[Sequence[int]] = Future()
+    assert gone.cancel()
+    batcher.submit([1], gone, here=True)
+    assert batcher.submit([2], here=True).result(0) == [4]
+    assert model.runs == [[13], [2]]
 
 
 def test_a_failing_job_does_not_fail_its_neighbours(batcher: Batcher[int, int], model: Model) -> None:

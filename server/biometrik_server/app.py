@@ -87,7 +87,7 @@ class Server:
     def __init__(self, config: ServerConfig, engine: Engine) -> None:
         self._config = config
         self.metrics = Metrics()
-        self._desk = Desk(engine, self.metrics, threads=1 + max(2, os.cpu_count() or 1))
+        self._desk = Desk(engine, self.metrics, threads=max(2, os.cpu_count() or 1))
         self._admission = Admission(config.limits.max_concurrent_requests, self.metrics)
         self._health = health.aio.HealthServicer()
         self._grpc: grpc.aio.Server | None = None

@@ -124,7 +124,7 @@ def finger_pipeline(config: dict[str, Any]) -> Callable[[list[Image]], Callable[
     from biometrik.fingerprint.pipeline import FingerPipeline, ProcessedPrint
     from biometrik.fingers import FingerprintImage
 
-    pipeline = FingerPipeline(FingerParameters(), _runtime(config))
+    pipeline = FingerPipeline(FingerParameters(extractor=config.get("extractor", "leader")), _runtime(config))
 
     def count(sample: FingerprintImage) -> int:
         (found,) = pipeline.process([sample])

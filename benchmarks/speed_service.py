@@ -133,8 +133,9 @@ Servers and clients share the cores with the engine. The third row is a server t
 
 {lone_table}
 
-{told["clients"]} clients call in a closed loop from a process of their own. In process the engine is fed batches that
-of the same bytes, which it decodes too: the service receives and answers besides. It ran {samples:.1f} samples at once on average.
+{told["clients"]} clients call in a closed loop from a process of their own. In process the engine is fed batches of
+the same bytes, which it decodes too: the service receives and answers besides. It ran {samples:.1f} samples at once
+on average.
 
 {table(head, crowd)}
 

@@ -35,6 +35,16 @@ class Reason(Enum):
     UNNATURAL_COLOUR = "UNNATURAL_COLOUR"
     DETECTION_UNCERTAIN = "DETECTION_UNCERTAIN"
     FACE_UNCLEAR = "FACE_UNCLEAR"
+    # fingerprint quality (component names of ISO/IEC 29794-4)
+    PRESS_HARDER = "PRESS_HARDER"
+    PRESS_SOFTER = "PRESS_SOFTER"
+    KEEP_FINGER_STILL = "KEEP_FINGER_STILL"
+    CLEAN_SENSOR = "CLEAN_SENSOR"
+    WHOLE_FINGERTIP = "WHOLE_FINGERTIP"
+    MOVE_FINGER_LEFT = "MOVE_FINGER_LEFT"
+    MOVE_FINGER_RIGHT = "MOVE_FINGER_RIGHT"
+    MOVE_FINGER_UP = "MOVE_FINGER_UP"
+    MOVE_FINGER_DOWN = "MOVE_FINGER_DOWN"
     # decisions
     QUALITY_TOO_LOW = "QUALITY_TOO_LOW"
     NO_USABLE_PROBE = "NO_USABLE_PROBE"
@@ -141,6 +151,42 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.FACE_UNCLEAR: (
         "Too little of the face can be made out: uncover it, look into the camera in good light, and try again.",
         "Ciri wajah kurang jelas: buka penutup wajah, lihat ke kamera dengan cahaya cukup, lalu ambil foto lagi.",
+    ),
+    Reason.PRESS_HARDER: (
+        "The print is faint and broken: press harder, and moisten a dry fingertip slightly.",
+        "Sidik jari samar dan terputus: tekan lebih kuat, lembapkan sedikit ujung jari yang kering.",
+    ),
+    Reason.PRESS_SOFTER: (
+        "The ridges run together: dry the finger and press more softly.",
+        "Garis sidik jari menyatu: keringkan jari dan tekan lebih pelan.",
+    ),
+    Reason.KEEP_FINGER_STILL: (
+        "The ridges are not clear: wipe the finger, put it down straight and keep it still.",
+        "Garis sidik jari tidak jelas: lap jari, letakkan lurus dan jangan digerakkan.",
+    ),
+    Reason.CLEAN_SENSOR: (
+        "The print has too little contrast: clean the sensor and the finger, and try again.",
+        "Kontras sidik jari terlalu rendah: bersihkan sensor dan jari, lalu coba lagi.",
+    ),
+    Reason.WHOLE_FINGERTIP: (
+        "Too little of the finger is seen: lay the whole fingertip flat on the middle of the sensor.",
+        "Jari terlalu sedikit terlihat: letakkan seluruh ujung jari rata di tengah sensor.",
+    ),
+    Reason.MOVE_FINGER_LEFT: (
+        "The print is cut off on the right: move the finger to the left.",
+        "Sidik jari terpotong di kanan: geser jari ke kiri.",
+    ),
+    Reason.MOVE_FINGER_RIGHT: (
+        "The print is cut off on the left: move the finger to the right.",
+        "Sidik jari terpotong di kiri: geser jari ke kanan.",
+    ),
+    Reason.MOVE_FINGER_UP: (
+        "The print is cut off at the bottom: move the finger forward.",
+        "Sidik jari terpotong di bawah: majukan jari.",
+    ),
+    Reason.MOVE_FINGER_DOWN: (
+        "The print is cut off at the tip: move the finger back.",
+        "Sidik jari terpotong di ujung: mundurkan jari.",
     ),
     Reason.QUALITY_TOO_LOW: (
         "The sample is too poor to refuse anyone on it: take it again as advised.",

@@ -346,6 +346,24 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The image shows several fingers."""
     REASON_TOO_FEW_MINUTIAE: _Reason.ValueType  # 25
     """Too little of the print can be read."""
+    REASON_PRESS_HARDER: _Reason.ValueType  # 26
+    """The finger is dry or lies lightly on the sensor."""
+    REASON_PRESS_SOFTER: _Reason.ValueType  # 27
+    """The finger is wet or pressed too hard."""
+    REASON_KEEP_FINGER_STILL: _Reason.ValueType  # 28
+    """The finger moved."""
+    REASON_CLEAN_SENSOR: _Reason.ValueType  # 29
+    """The sensor is dirty."""
+    REASON_WHOLE_FINGERTIP: _Reason.ValueType  # 30
+    """Too little of the finger is on the sensor."""
+    REASON_MOVE_FINGER_LEFT: _Reason.ValueType  # 31
+    """The finger lies too far to the right."""
+    REASON_MOVE_FINGER_RIGHT: _Reason.ValueType  # 32
+    """The finger lies too far to the left."""
+    REASON_MOVE_FINGER_UP: _Reason.ValueType  # 33
+    """The finger lies too low."""
+    REASON_MOVE_FINGER_DOWN: _Reason.ValueType  # 34
+    """The finger lies too high."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why an answer is what it is; a stable code for a cause that an operator can act on."""
@@ -402,6 +420,24 @@ REASON_SLAP_IMAGE: Reason.ValueType  # 24
 """The image shows several fingers."""
 REASON_TOO_FEW_MINUTIAE: Reason.ValueType  # 25
 """Too little of the print can be read."""
+REASON_PRESS_HARDER: Reason.ValueType  # 26
+"""The finger is dry or lies lightly on the sensor."""
+REASON_PRESS_SOFTER: Reason.ValueType  # 27
+"""The finger is wet or pressed too hard."""
+REASON_KEEP_FINGER_STILL: Reason.ValueType  # 28
+"""The finger moved."""
+REASON_CLEAN_SENSOR: Reason.ValueType  # 29
+"""The sensor is dirty."""
+REASON_WHOLE_FINGERTIP: Reason.ValueType  # 30
+"""Too little of the finger is on the sensor."""
+REASON_MOVE_FINGER_LEFT: Reason.ValueType  # 31
+"""The finger lies too far to the right."""
+REASON_MOVE_FINGER_RIGHT: Reason.ValueType  # 32
+"""The finger lies too far to the left."""
+REASON_MOVE_FINGER_UP: Reason.ValueType  # 33
+"""The finger lies too low."""
+REASON_MOVE_FINGER_DOWN: Reason.ValueType  # 34
+"""The finger lies too high."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _PadState:

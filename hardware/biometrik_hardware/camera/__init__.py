@@ -1,0 +1,1 @@
+"""Cameras: the base class and its drivers, one a file."""

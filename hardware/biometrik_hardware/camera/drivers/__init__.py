@@ -1,0 +1,1 @@
+"""Drivers of cameras; each module defines ``DRIVER``."""

@@ -1,0 +1,1 @@
+"""Fingerprint scanners: the base class and its drivers, one a file."""

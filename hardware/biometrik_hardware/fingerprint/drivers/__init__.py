@@ -1,0 +1,1 @@
+"""Drivers of fingerprint scanners; each module defines ``DRIVER``."""

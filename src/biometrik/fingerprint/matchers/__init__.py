@@ -1,0 +1,1 @@
+"""Minutiae matchers, one a file; see :mod:`biometrik.fingerprint.matching`."""

@@ -1,0 +1,279 @@
+"""A rig for every driver: the device, the other side of it, and the situations of the conformance suite."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from biometrik.fingers import FingerPosition, FingerprintImage
+from biometrik_hardware.camera.camera import CAMERAS
+from biometrik_hardware.conformance import Rig
+from biometrik_hardware.device import Device
+from biometrik_hardware.events import DeviceKind
+from biometrik_hardware.fingerprint.scanner import SCANNERS
+from biometrik_hardware.virtual_bus import BUS, Fault, Trouble, VirtualCameraSetup, VirtualScannerSetup
+from tests.hardware_emulators.network_camera import NetworkCameraEmulator
+from tests.hardware_emulators.sbi import SbiEmulator, vendor
+from tests.hardware_emulators.zfm import ZfmEmulator
+
+_SCANNER, _CAMERA = "rig scanner", "rig camera"
+
+
+def ridges(height_px: int, width_px: int, period_px: float = 9.0, turn: float = 0.0) -> NDArray[np.uint8]:
+    """Return (H, W) uint8 of plain waves: nobody's finger."""
+    y, x = np.mgrid[0:height_px, 0:width_px].astype(np.float64)
+    wave = np.cos((x * np.cos(turn) + y * np.sin(turn)) * 2 * np.pi / period_px)
+    return np.asarray(127.5 + 127.5 * wave, np.uint8)
+
+
+def wave_of(position: FingerPosition) -> FingerprintImage:
+    """Return a print whose waves tell the position."""
+    return FingerprintImage(ridges(96, 80, turn=0.2 * position), 500.0, position)
+
+
+def picture(index: int) -> NDArray[np.uint8]:
+    """Return a frame (72, 128, 3) that tells its index by its colour."""
+    return np.full((72, 128, 3), (index % 251, 40, 200), np.uint8)
+
+
+class _Situation(Sequence[Fault]):
+    # A script without end that follows what the rig says.
+    present = True
+
+    def __len__(self) -> int:
+        return 1 << 62
+
+    @overload
+    def __getitem__(self, index: int) -> Fault: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Fault]: ...
+    def __getitem__(self, index: int | slice) -> Fault | Sequence[Fault]:
+        assert isinstance(index, int)
+        return Fault(Trouble.NOTHING if self.present else Trouble.NO_FINGER)
+
+
+class _VirtualRig:
+    def __init__(self, driver: type[Device], name: str, situation: _Situation) -> None:
+        self._driver, self._name, self._situation = driver, name, situation
+
+    def device(self) -> Device:
+        return self._driver.at(self._name)
+
+    def present(self) -> None:
+        self._situation.present = True
+
+    def absent(self) -> None:
+        self._situation.present = False
+
+    def unplug(self) -> bool:
+        BUS.unplug(self._name)
+        return True
+
+    def replug(self) -> None:
+        BUS.replug(self._name)
+
+
+@contextmanager
+def virtual_scanner(folder: Path) -> Iterator[Rig]:
+    """The virtual scanner, quick."""
+    situation = _Situation()
+    with BUS.plugged(_SCANNER, VirtualScannerSetup(wave_of, situation, approach_s=0.02, capture_s=0.02)):
+        yield _VirtualRig(SCANNERS.load("virtual"), _SCANNER, situation)
+
+
+@contextmanager
+def virtual_camera(folder: Path) -> Iterator[Rig]:
+    """The virtual camera."""
+    situation = _Situation()
+    with BUS.plugged(_CAMERA, VirtualCameraSetup(picture, situation, fps=60.0)):
+        yield _VirtualRig(CAMERAS.load("virtual"), _CAMERA, situation)
+
+
+class _ZfmRig:
+    def __init__(self, emulator: ZfmEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return SCANNERS.load("zfm").at(str(self._emulator.port))
+
+    def present(self) -> None:
+        self._emulator.finger = ridges(*self._emulator.shape)
+
+    def absent(self) -> None:
+        self._emulator.finger = None
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def zfm(folder: Path) -> Iterator[Rig]:
+    """The serial sensor against its emulator."""
+    with ZfmEmulator(folder) as emulator:
+        yield _ZfmRig(emulator)
+
+
+class VendorProgram:
+    """A vendor's own program, which saves image after image into a folder; a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; made here.
+    pixels : ndarray
+        What is on the images.
+    """
+
+    def __init__(self, folder: Path, pixels: NDArray[np.uint8]) -> None:
+        self.folder = folder
+        self.saves = True
+        self._away = folder.with_name(folder.name + " away")
+        self._pixels = pixels
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        folder.mkdir()
+
+    def __enter__(self) -> "VendorProgram":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def unmount(self) -> None:
+        """Take the folder away."""
+        if self.folder.exists():
+            self.folder.rename(self._away)
+
+    def mount(self) -> None:
+        """Bring it back."""
+        if self._away.exists():
+            self._away.rename(self.folder)
+
+    def _run(self) -> None:
+        # As a careful program does: write aside, then rename.
+        while not self._ended.wait(0.1):
+            if not self.saves:
+                continue
+            try:
+                part = self.folder / "capture.part"
+                with part.open("wb") as file:
+                    Image.fromarray(self._pixels).save(file, "PNG", dpi=(500, 500))
+                part.replace(self.folder / "capture.png")
+            except FileNotFoundError:
+                continue  # the folder was taken away
+
+
+class _FolderRig:
+    def __init__(self, driver: type[Device], program: VendorProgram) -> None:
+        self._driver = driver
+        self._program = program
+
+    def device(self) -> Device:
+        return self._driver.at(str(self._program.folder), rest_s=0.04)
+
+    def present(self) -> None:
+        self._program.saves = True
+
+    def absent(self) -> None:
+        self._program.saves = False
+
+    def unplug(self) -> bool:
+        self._program.unmount()
+        return True
+
+    def replug(self) -> None:
+        self._program.mount()
+
+
+@contextmanager
+def folder_scanner(folder: Path) -> Iterator[Rig]:
+    """The folder of a scanner's program."""
+    with VendorProgram(folder / "prints", ridges(96, 80)) as program:
+        yield _FolderRig(SCANNERS.load("folder"), program)
+
+
+@contextmanager
+def folder_camera(folder: Path) -> Iterator[Rig]:
+    """The folder of a camera's program."""
+    with VendorProgram(folder / "pictures", picture(7)) as program:
+        yield _FolderRig(CAMERAS.load("folder"), program)
+
+
+class _NetworkRig:
+    def __init__(self, emulator: NetworkCameraEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return CAMERAS.load("opencv").at(self._emulator.address)
+
+    def present(self) -> None:
+        self._emulator.streams = True
+
+    def absent(self) -> None:
+        self._emulator.streams = False
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def network_camera(folder: Path) -> Iterator[Rig]:
+    """A network camera on loopback."""
+    with NetworkCameraEmulator(picture) as emulator:
+        yield _NetworkRig(emulator)
+
+
+class _SbiRig:
+    def __init__(self, emulator: SbiEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return SCANNERS.load("sbi").at(str(self._emulator.port), authorities=vendor()[0].pem)
+
+    def present(self) -> None:
+        self._emulator.finger = wave_of(FingerPosition.RIGHT_INDEX)
+
+    def absent(self) -> None:
+        self._emulator.finger = None
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def sbi(folder: Path) -> Iterator[Rig]:
+    """A vendor's device service on loopback."""
+    with SbiEmulator() as emulator:
+        yield _SbiRig(emulator)
+
+
+MakeRig = Callable[[Path], AbstractContextManager[Rig]]
+
+RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
+    (DeviceKind.FINGERPRINT_SCANNER, "virtual"): virtual_scanner,
+    (DeviceKind.FINGERPRINT_SCANNER, "zfm"): zfm,
+    (DeviceKind.FINGERPRINT_SCANNER, "folder"): folder_scanner,
+    (DeviceKind.FINGERPRINT_SCANNER, "sbi"): sbi,
+    (DeviceKind.CAMERA, "virtual"): virtual_camera,
+    (DeviceKind.CAMERA, "opencv"): network_camera,
+    (DeviceKind.CAMERA, "folder"): folder_camera,
+}

@@ -1,0 +1,243 @@
+"""Devices that answer with damaged bytes, and cables pulled in the middle of captures, by the thousand.
+
+``scripts/soak`` calls :func:`fuzzing` and :func:`unplugging`. Whatever the other side sends, an operation ends by its
+deadline + 0.2 s with a result or a DeviceError, and the device works again when the line does.
+"""
+
+import gc
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from biometrik.fingers import FingerPosition
+from biometrik_hardware.camera.camera import Camera
+from biometrik_hardware.camera.drivers.opencv import OpencvCamera
+from biometrik_hardware.conformance import ALLOWANCE_S, Rig
+from biometrik_hardware.device import Device
+from biometrik_hardware.errors import CaptureTimeoutError, DeviceError, DeviceGoneError
+from biometrik_hardware.events import DeviceState
+from biometrik_hardware.fingerprint.drivers.folder import FolderScanner
+from biometrik_hardware.fingerprint.drivers.sbi import SbiScanner
+from biometrik_hardware.fingerprint.drivers.zfm import ZfmScanner
+from biometrik_hardware.fingerprint.scanner import FingerprintScanner
+from tests.hardware_emulators.network_camera import NetworkCameraEmulator
+from tests.hardware_emulators.rigs import RIGS, picture, ridges, wave_of
+from tests.hardware_emulators.sbi import SbiEmulator, vendor
+from tests.hardware_emulators.zfm import ZfmEmulator
+
+_TIMEOUT_S: Final = 0.15
+_EXTREMES: Final = (b"\x00", b"\xff", b"\xef\x01", b"\xff\xff\xff\xff", b"-1", b"99999999999", b"null", b"\r\n\r\n")
+
+Damage = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A damaged answer, or a pulled cable, that a driver did not cope with."""
+
+    index: int
+    target: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    name: str
+    device: Device
+    spoil: Callable[[Damage], None]
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """Return an answer with one to eight damages done to it."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        at = rng.randrange(len(out) + 1)
+        match rng.randrange(6):
+            case 0:
+                out[at : at + 1] = rng.randbytes(1)
+            case 1:
+                del out[at : at + rng.choice((1, 2, 9, 500))]
+            case 2:
+                out[at:at] = rng.randbytes(rng.choice((1, 2, 9, 500)))
+            case 3:
+                extreme = rng.choice(_EXTREMES)
+                out[at : at + len(extreme)] = extreme
+            case 4:
+                del out[at:]
+            case _:
+                out[at:at] = bytes(out[: rng.choice((1, 12, 200))])
+    return bytes(out)
+
+
+@contextmanager
+def fuzzing() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+    """Set emulators up; what is yielded captures ``count`` times from a damaged line, the drivers in turn."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        targets = _targets(stack, folder)
+
+        def run(count: int, seed: int, start: int = 0) -> list[Failure]:
+            failures = []
+            for index in range(start, start + count):
+                target = targets[index % len(targets)]
+                what = _failure_of(target, random.Random(f"{seed}:{index}"))
+                failures += [Failure(index, target.name, what)] if what else []
+            return failures
+
+        yield run
+
+
+def _targets(stack: ExitStack, folder: Path) -> tuple[_Target, ...]:
+    zfm = stack.enter_context(ZfmEmulator(folder, width_px=32, height_px=32))
+    zfm.finger = ridges(32, 32)
+    sbi = stack.enter_context(SbiEmulator())
+    sbi.finger = wave_of(FingerPosition.RIGHT_INDEX)
+    network = stack.enter_context(NetworkCameraEmulator(picture, fps=60.0))
+    prints = folder / "prints"
+    prints.mkdir()
+    png = _png()
+
+    def spoil_folder(damage: Damage) -> None:
+        def write() -> None:
+            (prints / "a.part").write_bytes(damage(png))
+            (prints / "a.part").replace(prints / "a.png")
+
+        for old in prints.iterdir():
+            old.unlink()
+        threading.Timer(0.02, write).start()
+
+    def spoil(emulator: ZfmEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
+        return lambda damage: setattr(emulator, "damage", damage)
+
+    made = (
+        _Target("zfm", ZfmScanner.at(str(zfm.port), width_px=32, height_px=32), spoil(zfm)),
+        _Target("sbi", SbiScanner.at(str(sbi.port), authorities=vendor()[0].pem), spoil(sbi)),
+        _Target("opencv", OpencvCamera.at(network.address), spoil(network)),
+        _Target("folder", FolderScanner.at(str(prints), ppi=500.0, rest_s=0.02), spoil_folder),
+    )
+    for target in made:
+        stack.callback(target.device.close)
+    return made
+
+
+def _png() -> bytes:
+    out = BytesIO()
+    Image.fromarray(ridges(64, 60)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _failure_of(target: _Target, rng: random.Random) -> str:
+    device = target.device
+    try:
+        if device.state is not DeviceState.READY:
+            target.spoil(lambda data: data)
+            _open_in_time(device)
+        target.spoil(lambda data: damaged(data, rng))
+        began = time.monotonic()
+        with suppress(DeviceError):
+            _capture(device, _TIMEOUT_S)
+        taken = time.monotonic() - began
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return f"took {taken:.2f} s of {_TIMEOUT_S} s" if taken > _TIMEOUT_S + ALLOWANCE_S else ""
+
+
+def _open_in_time(device: Device) -> None:
+    # What a broken line left behind may take a moment to end.
+    until = time.monotonic() + 10.0
+    while True:
+        try:
+            device.close()
+            device.open(timeout_s=5.0)
+            return
+        except DeviceError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def _capture(device: Device, timeout_s: float) -> None:
+    if isinstance(device, FingerprintScanner):
+        device.capture(timeout_s=timeout_s)
+    else:
+        assert isinstance(device, Camera)
+        device.read(timeout_s=timeout_s)
+
+
+@contextmanager
+def unplugging() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+    """Set a rig up for every driver; what is yielded pulls ``count`` cables, the drivers in turn."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rigs: list[tuple[str, Rig, Device]] = []
+        for (kind, name), make in RIGS.items():
+            own = folder / f"{kind.value}-{name}"
+            own.mkdir()
+            rig = stack.enter_context(make(own))
+            rigs.append((f"{kind.value} {name}", rig, rig.device()))
+        before: dict[str, tuple[int, int]] = {}
+
+        def run(count: int, seed: int, start: int = 0) -> list[Failure]:
+            failures = []
+            for index in range(start, start + count):
+                name, rig, device = rigs[index % len(rigs)]
+                what = _pulled(rig, device, random.Random(f"{seed}:{index}").uniform(0.0, 0.1))
+                left = _in_use()
+                if name not in before or what:
+                    before[name] = left
+                elif left[0] > before[name][0] or left[1] > before[name][1]:
+                    what = f"(threads, files) {before[name]} became {left}"
+                failures += [Failure(index, name, what)] if what else []
+            return failures
+
+        yield run
+
+
+def _pulled(rig: Rig, device: Device, after_s: float) -> str:
+    try:
+        rig.present()
+        device.open(timeout_s=5.0)
+        lease = device.lease("soak", 60.0)
+        rig.absent()
+        puller = threading.Timer(after_s, rig.unplug)
+        puller.start()
+        try:
+            for _ in range(100):
+                if isinstance(device, FingerprintScanner):
+                    device.capture(timeout_s=5.0, lease=lease)
+                elif isinstance(device, Camera):
+                    device.read(timeout_s=5.0, lease=lease)
+        except DeviceGoneError:
+            pass
+        except CaptureTimeoutError:
+            return "did not notice that the cable was pulled"
+        finally:
+            puller.join()
+            rig.replug()
+            device.release(lease)
+        return "" if device.state is DeviceState.GONE and not device.holder else f"ended {device.state.value}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _in_use() -> tuple[int, int]:
+    until = time.monotonic() + 1.0
+    found = (1 << 30, 1 << 30)
+    while time.monotonic() < until:  # threads that were left to themselves end in a moment
+        gc.collect()
+        now = threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        if now == found:
+            break
+        found = now
+        time.sleep(0.05)
+    return found

@@ -32,8 +32,8 @@ _MINUTES: Final = 10.0
 _SEGMENT_S: Final = (4.0, 20.0)
 _OVERLOAD_ROUNDS: Final = 3
 _LOAD: Final = 0.8
-#: An answer at that load takes about as long as so many calls take at capacity (measured: 53 ms at 78 calls a second).
-_ANSWER_CALLS: Final = 4.1
+#: Trials that find the counters' pause for that load.
+_PILOTS: Final = 3
 _OVERLOAD: Final = 3.0
 _WATCH_S: Final = 1.0
 _BINS: Final = 60
@@ -62,8 +62,8 @@ def run(options: Options) -> Result:
         made(replace(plan, clients=limit))  # to the longest queue and the fullest model run: memory is as it will be
         capacity = complete(made(replace(plan, seed=1)))
         rate = capacity.answered / capacity.wall_s
+        rest_s = _pause(plan, _LOAD * rate)
         with Watch(server, _WATCH_S) as watch:
-            rest_s = max(0.0, _CLIENTS / (_LOAD * rate) - _ANSWER_CALLS / rate)
             steady = made(replace(plan, seed=2, seconds=60 * options.minutes, rest_s=rest_s))
         at_limit, beyond = [], []
         for turn in range(min(_OVERLOAD_ROUNDS, options.rounds)):
@@ -155,6 +155,17 @@ p50 {at_once:.1f} ms, p99 {slowest:.1f} ms. Those accepted have a p99 of {accept
 loop as are admitted, {told["admission_limit"]}, one of {limit:.0f} ms, in turns.
 All {found["acknowledged"]:,} enrolments that were acknowledged were looked for after the server had stopped.
 """
+
+
+def _pause(plan: Plan, rate: float) -> float:
+    # The pause between two people at which the counters ask for so many calls a second: how long an answer takes at
+    # that load is found by trying.
+    each_s = plan.clients / rate
+    rest_s = each_s / 2
+    for turn in range(_PILOTS):
+        pilot = complete(made(replace(plan, seed=5 + turn, rest_s=rest_s)))
+        rest_s = max(0.001, each_s - float(np.mean(pilot.times())) / 1000)
+    return rest_s
 
 
 async def _limit(address: str) -> int:

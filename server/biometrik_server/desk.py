@@ -40,28 +40,11 @@ class Desk:
             self._models, max_items=engine.config.runtime.batch_size, clock=time.monotonic, observe=metrics.batch
         )
 
-    async def prepare(self, read: Callable[[], Sequence[Sample]]) -> Sequence[PreparedSample]:
-        """Return samples that have been through the models.
-
-        Parameters
-        ----------
-        read : callable
-            Decodes them; runs on a thread.
-
-        Raises
-        ------
-        TemplateError
-            A template cannot be used with the models in force.
-        """
-        prepared = await asyncio.wrap_future(self._queued(read))
-        self._metrics.samples(sample.report for sample in prepared)
-        return prepared
-
     async def answer(self, read: Callable[[], Sequence[Sample]], use: Callable[[Sequence[PreparedSample]], T]) -> T:
         """Return what is made of samples that have been through the models. Outcomes are counted.
 
-        The same as :meth:`prepare` and :meth:`call`, but from thread to thread: a detour over the event loop between
-        them costs a lone client some tenths of a millisecond.
+        It goes from thread to thread: a detour over the event loop between the steps costs a lone client some tenths
+        of a millisecond.
 
         Parameters
         ----------
@@ -73,7 +56,7 @@ class Desk:
         Raises
         ------
         BiometrikError
-            What ``use`` raises; TemplateError as :meth:`prepare`.
+            What ``read`` or ``use`` raises; TemplateError for a template that cannot be used with the models in force.
         """
         answer: Future[T] = Future()
 
@@ -111,7 +94,7 @@ class Desk:
     def _queued(
         self,
         read: Callable[[], Sequence[Sample]],
-        then: "Callable[[Future[Sequence[PreparedSample]]], None] | None" = None,
+        then: "Callable[[Future[Sequence[PreparedSample]]], None]",
     ) -> "Future[Sequence[PreparedSample]]":
         # Decoded on a thread that takes the samples to the models itself, and goes on with ``then`` where they were
         # free. Of a failure ``then`` may be told on any thread.
@@ -120,7 +103,6 @@ class Desk:
         decoding, going_on = contextvars.copy_context(), contextvars.copy_context()
 
         def hand_over(prepared: Future[Sequence[PreparedSample]]) -> None:
-            assert then is not None
             if prepared.cancelled() or prepared.exception() is not None:
                 then(prepared)  # here, even while the threads shut down
             else:
@@ -136,11 +118,8 @@ class Desk:
             except BaseException as error:
                 if prepared.set_running_or_notify_cancel():
                     prepared.set_exception(error)
-                if then is not None:
-                    then(prepared)
+                then(prepared)
                 del prepared  # the error's traceback holds this frame
-                return
-            if then is None:
                 return
             if prepared.done():
                 then(prepared)

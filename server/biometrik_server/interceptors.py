@@ -20,7 +20,8 @@ from biometrik_server.status import DETAILS_KEY, failure_of
 
 _log = logging.getLogger(__name__)
 
-#: Within which the message of a call must have come: four MiB over a line of 300 kbit/s.
+#: Within which the message of a call, or the next one of a stream, must have come: four MiB over a line of 300 kbit/s.
+#: A client that has nothing to send for longer ends its stream and opens another.
 MESSAGE_S: Final = 120.0
 #: How long is waited for the message of somebody unknown, which is looked at only for its language.
 _STRANGER_S: Final = 1.0
@@ -131,18 +132,22 @@ class _Incoming:
         """
         if self.streams:
             return self._messages()
-        try:
-            async with asyncio.timeout(timeout_s):
-                data = await anext(self._sent, None)
-        except TimeoutError:
-            raise ServiceTimeoutError(f"request: expected its message within {timeout_s:g} s, got none") from None
+        data = await self._next(timeout_s)
         if data is None:
             raise InvalidInputError("request: expected a message, got none")
         return self._message(data)
 
     async def _messages(self) -> AsyncIterator[Any]:
-        async for data in self._sent:
+        while (data := await self._next(MESSAGE_S)) is not None:
             yield self._message(data)
+
+    async def _next(self, timeout_s: float) -> bytes | None:
+        # None at the end of what the client sends.
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await anext(self._sent, None)
+        except TimeoutError:
+            raise ServiceTimeoutError(f"request: expected its message within {timeout_s:g} s, got none") from None
 
     def _message(self, data: bytes) -> Any:
         try:

@@ -6,8 +6,12 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from biometrik.errors import ImageTooLargeError, QueueFullError, UploadIncompleteError, UploadNotFoundError
+
+#: After its first use an upload can be named again for so long: clients repeat a call within a few seconds.
+REPEAT_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -107,19 +111,20 @@ class Uploads:
             self._uploads.pop(upload_id, None)
 
     def take(self, upload_id: str, owner: str) -> bytes:
-        """Return a finished upload, once.
+        """Return a finished upload. It then makes room soon, but not at once: a call that is repeated because its
+        answer was lost on the line names it again.
 
         Raises
         ------
         UploadNotFoundError
-            It is not there, not finished, was used, expired, or belongs to another client.
+            It is not there, not finished, was used some time ago, expired, or belongs to another client.
         """
         with self._lock:
             self._drop_expired()
             upload = self._uploads.get(upload_id)
             if upload is None or upload.owner != owner or len(upload.data) != upload.size:
                 raise UploadNotFoundError("upload_id: unknown, used or expired; upload the sample again")
-            del self._uploads[upload_id]
+            upload.expires_at = min(upload.expires_at, self._clock() + REPEAT_S)
             return bytes(upload.data)
 
     @property

@@ -26,7 +26,7 @@ from biometrik.client.operations import calibration_of
 from biometrik.demo.photographs import ASTRONAUT, PORTRAIT, find, jpeg, photographed_again
 from biometrik.errors import CalibrationNotFoundError
 from biometrik.types import FaceImage
-from tests.e2e.test_server_access import Identity
+from tests.e2e.identities import Identity
 
 START_S, STOP_S = 60.0, 30.0
 EVERYTHING = ("enroll", "verify", "identify", "gallery.read", "gallery.write", "privacy", "admin")

@@ -37,7 +37,7 @@ class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
         request: pb.ExtractTemplatesRequest,
         context: "grpc.aio.ServicerContext[pb.ExtractTemplatesRequest, pb.ExtractTemplatesResponse]",
     ) -> pb.ExtractTemplatesResponse:
-        samples = await self._desk.prepare(lambda: self._convert.samples(request.samples))
+        samples = await self._desk.answer(lambda: self._convert.samples(request.samples), tuple)
         locale = CURRENT.get().locale
         return pb.ExtractTemplatesResponse(
             extractions=[

@@ -507,7 +507,9 @@ class Sample(_message.Message):
     data: _builtins.bytes
     """The bytes themselves, up to the largest message that GetCapabilities states."""
     upload_id: _builtins.str
-    """What SampleService.UploadSample answered; can be used once, by the client that uploaded it."""
+    """What SampleService.UploadSample answered; can be used by the client that uploaded it, for one call and, within
+    ten seconds, for its repeats.
+    """
     source: Global___SampleSource.ValueType
     """Where it comes from; kept likewise."""
     device_ref: _builtins.str

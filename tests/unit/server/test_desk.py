@@ -50,10 +50,10 @@ class Models:
         self.closed = True
 
 
-async def _first_of(desk: Desk, models: Models) -> "asyncio.Future[Sequence[PreparedSample]]":
+async def _first_of(desk: Desk, models: Models) -> "asyncio.Future[tuple[PreparedSample, ...]]":
     # A call whose sample is in the models, where it stays until the gate opens.
     models.gate.clear()
-    first = asyncio.ensure_future(desk.prepare(lambda: [BROKEN]))
+    first = asyncio.ensure_future(desk.answer(lambda: [BROKEN], tuple))
     assert await asyncio.get_running_loop().run_in_executor(None, models.entered.wait, 10)
     return first
 
@@ -99,7 +99,7 @@ def test_reading_and_calling_happen_off_the_loop_and_know_the_call(desk: Desk) -
         return [BROKEN]
 
     async def work() -> None:
-        await desk.prepare(lambda: note("read"))
+        await desk.answer(lambda: note("read"), tuple)
         assert await desk.call(note, "call") == [BROKEN]
 
     _run(work)
@@ -109,7 +109,7 @@ def test_reading_and_calling_happen_off_the_loop_and_know_the_call(desk: Desk) -
 def test_calls_that_wait_share_a_model_run(desk: Desk, models: Models) -> None:
     async def work() -> list[Sequence[PreparedSample]]:
         first = await _first_of(desk, models)
-        others = [asyncio.ensure_future(desk.prepare(lambda n=n: [BROKEN] * n)) for n in (2, 3)]  # type: ignore[misc]
+        others = [asyncio.ensure_future(desk.answer(lambda n=n: [BROKEN] * n, tuple)) for n in (2, 3)]  # type: ignore[misc]
         await _queued(desk, 2)
         models.gate.set()
         return list(await asyncio.gather(first, *others))
@@ -122,14 +122,14 @@ def test_calls_that_wait_share_a_model_run(desk: Desk, models: Models) -> None:
 def test_a_call_that_was_given_up_is_not_computed(desk: Desk, models: Models) -> None:
     async def work() -> None:
         first = await _first_of(desk, models)
-        given_up = asyncio.ensure_future(desk.prepare(lambda: [BROKEN] * 5))
+        given_up = asyncio.ensure_future(desk.answer(lambda: [BROKEN] * 5, tuple))
         await _queued(desk, 1)
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
         models.gate.set()
         await first
-        await desk.prepare(lambda: [BROKEN, BROKEN])
+        await desk.answer(lambda: [BROKEN, BROKEN], tuple)
 
     _run(work)
     assert models.runs == [1, 2]
@@ -137,7 +137,7 @@ def test_a_call_that_was_given_up_is_not_computed(desk: Desk, models: Models) ->
 
 def test_a_bad_template_fails_its_own_call(desk: Desk) -> None:
     async def work() -> list[Any]:
-        calls = [desk.prepare(lambda s=sample: [s]) for sample in (BROKEN, OTHER, BROKEN)]  # type: ignore[misc]
+        calls = [desk.answer(lambda s=sample: [s], tuple) for sample in (BROKEN, OTHER, BROKEN)]  # type: ignore[misc]
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
     first, second, third = _run(work)
@@ -147,7 +147,7 @@ def test_a_bad_template_fails_its_own_call(desk: Desk) -> None:
 
 def test_what_happened_is_counted(desk: Desk, metrics: Metrics) -> None:
     async def work() -> None:
-        await desk.prepare(lambda: [BROKEN, BROKEN])
+        await desk.answer(lambda: [BROKEN, BROKEN], tuple)
         await desk.call(lambda: Enrollment(EnrollmentOutcome.NEEDS_RECAPTURE, "A", "", 0, ()))
 
     _run(work)
@@ -155,15 +155,15 @@ def test_what_happened_is_counted(desk: Desk, metrics: Metrics) -> None:
     assert value("biometrik_unusable_samples_total", {"reason": "IMAGE_UNREADABLE"}) == 2.0
     labels = {"rpc": "EnrollmentService/Enroll", "outcome": "NEEDS_RECAPTURE"}
     assert value("biometrik_outcomes_total", labels) == 1.0
-    for stage in ("decode", "queue", "models", "engine"):
-        assert value("biometrik_stage_seconds_count", {"stage": stage}) == 1.0
+    for stage, count in (("decode", 1), ("queue", 1), ("models", 1), ("engine", 2)):
+        assert value("biometrik_stage_seconds_count", {"stage": stage}) == count
 
 
 def test_a_closed_desk_refuses_and_has_closed_its_engine(models: Models, metrics: Metrics) -> None:
     desk = Desk(cast(Engine, models), metrics, threads=1)
 
     async def work() -> None:
-        assert len(await desk.prepare(lambda: [BROKEN])) == 1
+        assert len(await desk.answer(lambda: [BROKEN], tuple)) == 1
         await asyncio.get_running_loop().run_in_executor(None, desk.close)
         with pytest.raises(ServiceUnavailableError):
             desk._batcher.submit([BROKEN])
@@ -208,7 +208,7 @@ def test_an_answer_that_was_given_up_is_neither_computed_nor_used(desk: Desk, mo
             await given_up
         models.gate.set()
         await first
-        await desk.prepare(lambda: [BROKEN, BROKEN])
+        await desk.answer(lambda: [BROKEN, BROKEN], tuple)
 
     _run(work)
     assert models.runs == [1, 2]

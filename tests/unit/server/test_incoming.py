@@ -7,6 +7,7 @@ import pytest
 
 from biometrik.errors import InvalidInputError, ServiceTimeoutError
 from biometrik.v1.gallery_service_pb2 import GetGalleryRequest
+from biometrik_server import interceptors
 from biometrik_server.interceptors import _Incoming
 
 NAMED = GetGalleryRequest(name="watch")
@@ -45,6 +46,19 @@ def test_silence_is_not_waited_for_without_end() -> None:
 def test_no_message_is_an_error_of_the_caller(messages: tuple[bytes, ...]) -> None:
     with pytest.raises(InvalidInputError, match="expected a message"):
         _one(_sent(*messages))
+
+
+def test_a_stream_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "MESSAGE_S", 0.01)
+
+    async def read() -> None:
+        sent = _sent(NAMED.SerializeToString(), then_silent=True)
+        stream = await _Incoming(sent, GetGalleryRequest.FromString, streams=True).request(0.0)
+        assert await anext(stream) == NAMED
+        with pytest.raises(ServiceTimeoutError):
+            await anext(stream)
+
+    asyncio.run(read())
 
 
 def test_a_stream_is_parsed_message_by_message() -> None:

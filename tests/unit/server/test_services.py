@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 import biometrik_server.services
-from biometrik.samples import PreparedSample, Sample, UnreadableSample, as_it_is
+from biometrik.samples import Sample, UnreadableSample, as_it_is
 from biometrik.types import Modality, Template
 from biometrik.v1 import sample_service_pb2
 from biometrik_server.access import ANONYMOUS
@@ -75,7 +75,7 @@ class InTheMiddle:
     def presented(self, _messages: object) -> list[Sample]:
         return list(self.samples)
 
-    async def prepare(self, read: Callable[[], object]) -> Sequence[PreparedSample]:
+    async def answer(self, read: Callable[[], object], use: Callable[[Any], Any]) -> Any:
         return [as_it_is(cast(Any, sample)).at(place) for place, sample in enumerate(self.samples, start=7)]
 
 

@@ -1,11 +1,11 @@
-"""Samples that come in pieces: bounds, expiry, owners, digests, and used once."""
+"""Samples that come in pieces: bounds, expiry, owners, digests, and used by one call and its repeats."""
 
 import hashlib
 
 import pytest
 
 from biometrik.errors import ImageTooLargeError, QueueFullError, UploadIncompleteError, UploadNotFoundError
-from biometrik_server.uploads import Uploads
+from biometrik_server.uploads import REPEAT_S, Uploads
 
 
 class Clock:
@@ -34,9 +34,12 @@ def _whole(uploads: Uploads, data: bytes = b"12345678", owner: str = "a") -> str
     return upload_id
 
 
-def test_pieces_come_back_whole_and_once(uploads: Uploads) -> None:
+def test_pieces_come_back_whole_to_a_call_and_to_its_repeat_and_then_make_room(uploads: Uploads, clock: Clock) -> None:
     upload_id = _whole(uploads)
     assert uploads.take(upload_id, "a") == b"12345678"
+    clock.now += REPEAT_S
+    assert uploads.take(upload_id, "a") == b"12345678"
+    clock.now += 0.1  # counted from the first use
     assert uploads.waiting_bytes == 0
     with pytest.raises(UploadNotFoundError):
         uploads.take(upload_id, "a")

@@ -32,6 +32,7 @@ from biometrik.errors import (
     UnauthenticatedError,
 )
 from biometrik.inference import Runtime, provider_names
+from biometrik.manifest import Distribution, WeightsEntry
 from biometrik.wheels import wheel_conflicts
 
 if TYPE_CHECKING:
@@ -255,15 +256,25 @@ def _provider(config: EngineConfig, name: str) -> _Finding:
 
 def _weights(config: EngineConfig) -> _Finding:
     states = models.WeightsState
-    here = [row for row in models.catalogue(config.models) if row.state is not states.ABSENT or not row.packs]
+    rows = [row for row in models.catalogue(config.models) if row.state is not states.ABSENT or not row.packs]
+    # What the library does not depend on may be absent.
+    spared = [row for row in rows if row.state is states.ABSENT and not _is_required(row.entry)]
+    here = [row for row in rows if row not in spared]
     broken = [row for row in here if row.state in (states.DAMAGED, states.ABSENT)]
     if broken:
         finding = "; ".join(f"{row.entry.id}: {row.state.value}" for row in broken)
         return _Finding(Status.FAIL, finding, "; ".join(row.detail for row in broken))
-    finding = "; ".join(f"{row.entry.id} {row.state.value} ({row.entry.licence})" for row in here)
+    finding = "; ".join(
+        [f"{row.entry.id} {row.state.value} ({row.entry.licence})" for row in here]
+        + [f"{row.entry.id} absent, so no {row.entry.role.value}; {row.detail}" for row in spared]
+    )
     unsure = any(row.state is states.UNDECLARED for row in here)
     remedy = "declare the sha256 that you trust in the pack's biometrik.toml" if unsure else ""
     return _Finding(Status.WARN if unsure else Status.OK, finding, remedy)
+
+
+def _is_required(entry: WeightsEntry) -> bool:
+    return not isinstance(entry.place, Distribution) or entry.place.required
 
 
 def _cache(config: EngineConfig) -> _Finding:

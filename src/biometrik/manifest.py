@@ -103,10 +103,19 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A Python distribution, pinned, that carries weights."""
+    """A Python distribution, pinned, that carries weights.
+
+    Parameters
+    ----------
+    name, version : str
+        Which.
+    required : bool
+        Whether the library depends on it; one that is not may be absent, and what its weights are for is then too.
+    """
 
     name: str
     version: str
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +220,10 @@ def manifest() -> Manifest:
     return Manifest(tuple(entries.values()), tuple(packs))
 
 
+def _distribution(name: str, table: Mapping[str, Any], where: str) -> Distribution:
+    return Distribution(name, table["distribution_version"], _value(table, "distribution_required", bool, True, where))
+
+
 def parse_weights(table: Mapping[str, Any], where: str, *, pack: str = "", folder: Path | None = None) -> WeightsEntry:
     """Read one ``[[weights]]`` table.
 
@@ -248,7 +261,7 @@ def parse_weights(table: Mapping[str, Any], where: str, *, pack: str = "", folde
         id=checked_id(_value(table, "id", str, f"{pack}-{Path(file).stem}", where), where),
         role=role,
         file=file,
-        place=Distribution(distribution, table["distribution_version"]) if distribution else folder,
+        place=_distribution(distribution, table, where) if distribution else folder,
         sha256=checked_sha256(_value(table, "sha256", str, None, where), where),
         size_bytes=_value(table, "bytes", int, 0, where),
         licence=_value(table, "licence", str, None, where),

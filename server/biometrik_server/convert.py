@@ -1,14 +1,27 @@
 """Requests of the contract as what the engine takes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from biometrik.errors import InvalidInputError, UnsupportedFormatError, UnsupportedModalityError
+from biometrik.errors import (
+    ImageError,
+    InvalidInputError,
+    InvalidPositionError,
+    RecordFormatError,
+    ResolutionMissingError,
+    UnsupportedFormatError,
+    UnsupportedModalityError,
+)
+from biometrik.finger_imaging import decode_print, raw_print
+from biometrik.fingers import FingerPosition, Impression
+from biometrik.formats import iso19794_4
+from biometrik.formats.image_record import ImageCoding
 from biometrik.imaging import ImageLimits, format_of
-from biometrik.samples import Sample, decoded
-from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR
+from biometrik.samples import Sample, UnreadableSample, decoded, decoded_print
+from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, SampleOrigin, Trait
 from biometrik.v1 import decision_pb2, sample_pb2
-from biometrik.wire import origin_from_wire, template_from_wire
+from biometrik.wire import IMPRESSIONS, finger_position, origin_from_wire, template_from_wire
 from biometrik_server.calls import CURRENT
 from biometrik_server.config import Policy, ServerConfig
 from biometrik_server.uploads import Uploads
@@ -23,6 +36,13 @@ FACE_FORMATS: Final = {
     sample_pb2.SAMPLE_FORMAT_BMP: "BMP",
     sample_pb2.SAMPLE_FORMAT_TIFF: "TIFF",
     sample_pb2.SAMPLE_FORMAT_WEBP: "WEBP",
+}
+#: Formats that a finger sample may be in, likewise; RAW8 and finger image records have none.
+FINGER_FORMATS: Final = {
+    **{number: name for number, name in FACE_FORMATS.items() if name != "WEBP"},
+    sample_pb2.SAMPLE_FORMAT_WSQ: "WSQ",
+    sample_pb2.SAMPLE_FORMAT_RAW8: "",
+    sample_pb2.SAMPLE_FORMAT_FIR: "",
 }
 MAX_PAGE: Final = 1000
 _DEFAULT_PAGE: Final = 100
@@ -95,30 +115,93 @@ class Converter:
         return self._policies[name]
 
     def _sample(self, message: sample_pb2.Sample) -> Sample:
-        if message.modality != sample_pb2.MODALITY_FACE:
-            raise UnsupportedModalityError("modality: expected MODALITY_FACE; fingers are not served by this release")
+        match message.modality:
+            case sample_pb2.MODALITY_FACE:
+                return self._face(message)
+            case sample_pb2.MODALITY_FINGER:
+                return self._print(message)
+        raise UnsupportedModalityError("modality: expected MODALITY_FACE or MODALITY_FINGER")
+
+    def _face(self, message: sample_pb2.Sample) -> Sample:
         for name in ("position", "impression", "ppi", "width_px", "height_px"):
             if getattr(message, name):
                 raise InvalidInputError(f"{name}: expected nothing for a face")
         if message.format and message.format not in FACE_FORMATS:
             raise UnsupportedFormatError("format: expected PNG, JPEG, JP2, BMP, TIFF or WEBP for a face")
         origin = origin_from_wire(message)
-        match message.WhichOneof("content"):
-            case "data":
-                data = message.data
-            case "upload_id":
-                data = self._uploads.take(message.upload_id, CURRENT.get().client.name)
-            case _:
-                raise InvalidInputError("sample: expected data or upload_id, got neither")
-        if message.format and (found := format_of(data)) not in ("", FACE_FORMATS[message.format]):
-            raise UnsupportedFormatError(f"format: expected {FACE_FORMATS[message.format]} as stated, got {found}")
+        data = self._content(message)
+        _check_format(data, FACE_FORMATS.get(message.format, ""))
         return decoded(data, limits=self._limits, origin=origin)
 
+    def _print(self, message: sample_pb2.Sample) -> Sample:
+        if message.format and message.format not in FINGER_FORMATS:
+            raise UnsupportedFormatError("format: expected PNG, JPEG, JP2, BMP, TIFF, WSQ, RAW8 or FIR for a finger")
+        raw = message.format == sample_pb2.SAMPLE_FORMAT_RAW8
+        if raw != bool(message.width_px or message.height_px):
+            raise InvalidInputError("width_px, height_px: expected both for RAW8, and neither for any other format")
+        if not message.ppi and message.format != sample_pb2.SAMPLE_FORMAT_FIR:
+            raise ResolutionMissingError(
+                "ppi: expected the scanner's resolution, pixels an inch (500 for most), got none"
+            )
+        if message.ppi and not 250.0 <= message.ppi <= 1000.0:
+            raise InvalidInputError(f"ppi: expected 250..1000 pixels an inch, got {message.ppi}")
+        position = finger_position(message.position)
+        impression = IMPRESSIONS.from_wire(message.impression) if message.impression else Impression.LIVE_PLAIN
+        origin = origin_from_wire(message)
+        data = self._content(message)
+        if message.format == sample_pb2.SAMPLE_FORMAT_FIR:
+            return _of_record(data, position, self._limits, origin)
+        if raw:
+            try:
+                image = raw_print(
+                    data,
+                    width_px=message.width_px,
+                    height_px=message.height_px,
+                    ppi=message.ppi,
+                    position=position,
+                    impression=impression,
+                    limits=self._limits,
+                )
+            except ImageError as error:
+                return UnreadableSample(str(error), data, Trait.finger(position))
+            return replace(image, origin=origin)
+        _check_format(data, FINGER_FORMATS.get(message.format, ""))
+        return decoded_print(
+            data, ppi=message.ppi, position=position, impression=impression, limits=self._limits, origin=origin
+        )
 
-def refuse_missing(missing: Iterable[sample_pb2.MissingSample]) -> None:
-    """Raise UnsupportedModalityError where fingers are said to be missing: they are not served yet."""
-    if any(True for _ in missing):
-        raise UnsupportedModalityError("missing: expected none; fingers are not served by this release")
+    def _content(self, message: sample_pb2.Sample) -> bytes:
+        match message.WhichOneof("content"):
+            case "data":
+                return message.data
+            case "upload_id":
+                return self._uploads.take(message.upload_id, CURRENT.get().client.name)
+        raise InvalidInputError("sample: expected data or upload_id, got neither")
+
+
+def _check_format(data: bytes, stated: str) -> None:
+    if stated and (found := format_of(data)) not in ("", stated):
+        raise UnsupportedFormatError(f"format: expected {stated} as stated, got {found}")
+
+
+def _of_record(data: bytes, position: FingerPosition, limits: ImageLimits, origin: SampleOrigin) -> Sample:
+    # The record says resolution and impression; a position that the request names must fit.
+    try:
+        views = iso19794_4.read(data).views
+        if len(views) != 1:
+            raise InvalidInputError(f"record: expected one image, got {len(views)}; send each by itself")
+        view = views[0]
+        if view.coding is ImageCoding.RAW:
+            image = view.image()
+        else:
+            image = decode_print(
+                view.data, ppi=view.ppi[0], position=view.position, impression=view.impression, limits=limits
+            )
+    except (ImageError, RecordFormatError) as error:
+        return UnreadableSample(str(error), data, Trait.finger(position))
+    if position and image.position not in (FingerPosition.UNKNOWN, position):
+        raise InvalidPositionError(f"position: expected {image.position.name} as its record says, got {position.name}")
+    return replace(image, position=position or image.position, origin=origin, encoded=b"")
 
 
 def page_size(asked: int) -> int:

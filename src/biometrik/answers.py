@@ -1,49 +1,69 @@
 """Similarities and what they rest on, as the answers that callers get."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from biometrik import decision
-from biometrik.calibration import CalibrationTable
+from biometrik.calibration import Scale
 from biometrik.decision import Operating
+from biometrik.features import Compared
 from biometrik.gallery.gallery import Hit
 from biometrik.gallery.searching import SearchResult
 from biometrik.reasons import Reason
-from biometrik.types import Candidate, Decision, Identification, Outcome, SampleReport
+from biometrik.types import Candidate, Decision, Identification, Modality, Outcome, SampleReport, Trait
 
 Reports = tuple[SampleReport, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The reference that fits best.
+
+    Parameters
+    ----------
+    compared : mapping of Trait to Compared
+        At least one trait.
+    subject_id, encounter_id : str
+        Whose; "" where nothing is stored.
+    """
+
+    compared: Mapping[Trait, Compared]
+    subject_id: str = ""
+    encounter_id: str = ""
+
+
 def decided(
-    table: CalibrationTable,
+    scales: Mapping[Modality, Scale],
     operating: Operating,
     max_fmr: float,
-    similarity: float,
+    best: Match,
+    references: int,
     *sides: Reports,
-    comparisons: int = 1,
-    subject_id: str = "",
-    encounter_id: str = "",
 ) -> Decision:
     """Return the answer of a comparison.
 
     Parameters
     ----------
-    table : CalibrationTable
+    scales : mapping of Modality to Scale
         The evidence.
     operating : Operating
         The threshold in force.
     max_fmr : float
         What was asked for.
-    similarity : float
-        The best of ``comparisons``.
+    best : Match
+        The best of ``references``.
+    references : int
+        How many the probe was held against.
     *sides : tuple of SampleReport
         The probe's, and the reference's where that was presented too.
-    comparisons : int
-        References that the probe was held against.
-    subject_id, encounter_id : str
-        Whose reference fits best; "" where nothing is stored.
     """
-    score = decision.subject_score(table, similarity, comparisons)
+    score, components = decision.score_of(best.compared, scales, references)
+    pairs = {trait: found.comparisons for trait, found in best.compared.items()}
+    reports = tuple(report for side in sides for report in side)
     outcome, reasons = decision.judge(score, operating.threshold, *sides)
+    if outcome is Outcome.NO_MATCH and not decision.supports(pairs, scales, max_fmr, references):
+        # More was presented than could be used, or than the reference has: it could not have matched.
+        outcome, reasons = Outcome.INCONCLUSIVE, (Reason.TOO_FEW_SAMPLES, *advice(reports))
     return Decision(
         outcome=outcome,
         reasons=reasons,
@@ -51,20 +71,26 @@ def decided(
         threshold=operating.threshold,
         max_fmr=max_fmr,
         achieved_fmr=operating.achieved,
-        raw_score=similarity,
-        comparisons=comparisons,
-        subject_id=subject_id,
-        encounter_id=encounter_id,
-        calibration_id=table.id,
-        model_contract_id=table.model_contract_id,
-        samples=tuple(report for side in sides for report in side),
+        raw_score=components[0].raw_score if len(components) == 1 else None,
+        comparisons=references,
+        subject_id=best.subject_id,
+        encounter_id=best.encounter_id,
+        calibration_id=decision.ids(pairs, scales),
+        model_contract_id=decision.contracts(pairs, scales),
+        samples=reports,
+        components=components,
     )
 
 
 def inconclusive(
-    table: CalibrationTable, operating: Operating, max_fmr: float, reason: Reason, reports: Reports
+    scales: Mapping[Modality, Scale],
+    traits: Sequence[Trait],
+    operating: Operating,
+    max_fmr: float,
+    reason: Reason,
+    reports: Reports,
 ) -> Decision:
-    """Return the answer where nothing could be compared."""
+    """Return the answer where nothing could be compared; ``traits`` are those that were presented."""
     return Decision(
         outcome=Outcome.INCONCLUSIVE,
         reasons=(reason, *advice(reports)),
@@ -76,29 +102,34 @@ def inconclusive(
         comparisons=0,
         subject_id="",
         encounter_id="",
-        calibration_id=table.id,
-        model_contract_id=table.model_contract_id,
+        calibration_id=decision.ids(traits, scales),
+        model_contract_id=decision.contracts(traits, scales),
         samples=reports,
     )
 
 
 def identified(
-    table: CalibrationTable, found: SearchResult, max_fpir: float | None, reports: Reports, *, usable: bool
+    scales: Mapping[Modality, Scale],
+    presented: Mapping[Trait, int],
+    used: Mapping[Trait, int],
+    found: SearchResult,
+    max_fpir: float | None,
+    reports: Reports,
 ) -> Identification:
     """Return the answer of a search.
 
     Parameters
     ----------
-    table : CalibrationTable
+    scales : mapping of Modality to Scale
         The evidence.
+    presented, used : mapping of Trait to int
+        What was presented, and what of it could be used, each with the number of its samples.
     found : SearchResult
         What the gallery returned.
     max_fpir : float or None
         What was asked for; None for candidates without a decision.
     reports : tuple of SampleReport
         The probe's.
-    usable : bool
-        Whether there was a probe to search with; if not, only the coverage of ``found`` is told.
 
     Raises
     ------
@@ -106,14 +137,20 @@ def identified(
         As :func:`biometrik.decision.identification`.
     """
     subjects = found.coverage.subjects
-    operating = None
-    if max_fpir is not None and subjects:
-        most = max((hit.encounters_compared for hit in found.hits), default=1)
-        operating = decision.identification(table, max_fpir, subjects, most)
+    operating, enough = None, True
+    if max_fpir is not None:
+        decision.check_rate("max_fpir", max_fpir)
+        if subjects:
+            most = max((hit.encounters_compared for hit in found.hits), default=1)
+            operating = decision.identification(presented, scales, max_fpir, subjects, most)
+            enough = not used or decision.supports(used, scales, max_fpir, subjects * most)
     threshold = None if operating is None else operating.threshold
-    hits = found.hits if usable else ()
-    candidates = tuple(_candidate(table, rank, hit, threshold) for rank, hit in enumerate(hits, start=1))
-    outcome, reasons = _outcome(candidates, threshold, subjects, reports, usable=usable)
+    hits = found.hits if used else ()
+    candidates = tuple(_candidate(scales, rank, hit, threshold) for rank, hit in enumerate(hits, start=1))
+    outcome, reasons = _outcome(candidates, threshold, subjects, reports, usable=bool(used))
+    if outcome is Outcome.NO_MATCH and subjects and not enough:
+        outcome, reasons = Outcome.INCONCLUSIVE, (Reason.TOO_FEW_SAMPLES, *advice(reports))
+    traits = used or presented
     return Identification(
         outcome=outcome,
         reasons=reasons,
@@ -122,8 +159,8 @@ def identified(
         max_fpir=max_fpir,
         achieved_fpir=None if operating is None else operating.achieved,
         coverage=found.coverage,
-        calibration_id=table.id,
-        model_contract_id=table.model_contract_id,
+        calibration_id=decision.ids(traits, scales),
+        model_contract_id=decision.contracts(traits, scales),
         samples=reports,
     )
 
@@ -133,16 +170,17 @@ def advice(reports: Sequence[SampleReport]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reason for report in reports if not report.usable for reason in report.reasons))
 
 
-def _candidate(table: CalibrationTable, rank: int, hit: Hit, threshold: float | None) -> Candidate:
-    score = decision.subject_score(table, hit.similarity, hit.encounters_compared)
+def _candidate(scales: Mapping[Modality, Scale], rank: int, hit: Hit, threshold: float | None) -> Candidate:
+    score, components = decision.score_of(hit.compared, scales, hit.encounters_compared)
     return Candidate(
         rank=rank,
         subject_id=hit.subject_id,
         encounter_id=hit.encounter_id,
         galleries=hit.galleries,
         score=score,
-        raw_score=hit.similarity,
+        raw_score=components[0].raw_score if len(components) == 1 else None,
         is_match=threshold is not None and decision.reaches(score, threshold),
+        components=components,
     )
 
 

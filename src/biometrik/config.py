@@ -6,6 +6,7 @@ from pathlib import Path
 
 from biometrik.errors import InvalidInputError
 from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
+from biometrik.types import Modality
 
 
 class FacePolicy(Enum):
@@ -111,9 +112,12 @@ class FingerParameters:
         Which minutiae are kept.
     min_minutiae : int
         A print with fewer gives no template, 0..255. 4: what is left then is compatible with almost any finger.
+    matcher : str
+        Plug-in name of what compares prints.
     """
 
     extractor: str = "leader"
+    matcher: str = "cylinders"
     extraction: ExtractionParameters = field(default_factory=ExtractionParameters)
     min_minutiae: int = 4
 
@@ -199,8 +203,10 @@ class EngineConfig:
 
     Parameters
     ----------
-    face, runtime, models, gallery
+    face, finger, runtime, models, gallery
         Settings of each part.
+    preload : tuple of Modality
+        Whose models are opened at start besides the face's; those of others when the first sample of them comes.
     limits : ImageLimits
         Bounds on images that are decoded.
     max_samples : int
@@ -211,12 +217,14 @@ class EngineConfig:
     """
 
     face: FaceParameters = field(default_factory=FaceParameters)
+    finger: FingerParameters = field(default_factory=FingerParameters)
     runtime: RuntimeParameters = field(default_factory=RuntimeParameters)
     models: ModelParameters = field(default_factory=ModelParameters)
     gallery: GalleryParameters = field(default_factory=GalleryParameters)
     limits: ImageLimits = DEFAULT_LIMITS
     max_samples: int = 16
     require_consent: bool = False
+    preload: tuple[Modality, ...] = (Modality.FACE,)
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_samples <= 64:

@@ -2,18 +2,24 @@
 
 A score is −10·log10(FMR). Where a probe is held against *k* references of one subject and the best counts, the
 chance that a stranger passes is 1 − (1 − FMR)^k, so the score is lowered accordingly: a subject with a longer history
-is no easier to impersonate (Šidák's correction; measured, it keeps the FMR close to the target, ADR 4).
+is no easier to impersonate (Šidák's correction; measured, it keeps the FMR close to the target, ADR 4). Where several
+traits are compared, the rates of those that are there become one (:mod:`biometrik.fusion`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from biometrik.calibration import CalibrationTable
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik.calibration import Scale
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
+from biometrik.features import Compared
+from biometrik.fusion import fused_rate, fused_rates
 from biometrik.reasons import Reason
-from biometrik.types import Interval, Outcome, Quality, SampleReport
+from biometrik.types import Component, Interval, Modality, Outcome, Quality, SampleReport, Trait
 
 #: A target this near below the tightest rate (relative) is that rate, gone through logarithms and back …
 _RATE_TOLERANCE: Final = 2e-10
@@ -44,11 +50,15 @@ def to_rate(score: float) -> float:
 
 def any_of(rate: float, count: int) -> float:
     """Return the chance that at least one of ``count`` independent events of chance ``rate`` happens."""
+    if count == 1:
+        return rate
     return -math.expm1(count * math.log1p(-rate)) if rate < 1.0 else 1.0
 
 
 def each_of(rate: float, count: int) -> float:
     """Return the chance of each event so that any of ``count`` happens with chance ``rate``: Šidák's correction."""
+    if count == 1:
+        return rate
     return -math.expm1(math.log1p(-rate) / count) if rate < 1.0 else 1.0
 
 
@@ -68,16 +78,77 @@ class Operating:
     achieved: Interval
 
 
-def verification(table: CalibrationTable, max_fmr: float, comparisons: int) -> Operating:
+def score_of(
+    compared: Mapping[Trait, Compared], scales: Mapping[Modality, Scale], references: int
+) -> tuple[float, tuple[Component, ...]]:
+    """Return the score of the best of ``references``, 0 or more, and what each trait contributes.
+
+    Parameters
+    ----------
+    compared : mapping of Trait to Compared
+        Of the reference that fits best; at least one trait.
+    scales : mapping of Modality to Scale
+        The evidence.
+    references : int
+        References of one subject that the probe was held against, 1 or more.
+    """
+    rates: dict[Trait, float] = {}
+    components = []
+    for trait, found in compared.items():
+        scale = scales[trait.modality]
+        rates[trait] = any_of(to_rate(scale.score(found.similarity)), found.comparisons)
+        score = max(0.0, to_score(rates[trait]))
+        capped = found.similarity >= scale.tightest_raw_score
+        components.append(
+            Component(trait, score, found.similarity, found.comparisons, scale.id, scale.model_contract_id, capped)
+        )
+    return max(0.0, to_score(any_of(fused_rate(rates), references))), tuple(components)
+
+
+def scores_of(
+    similarities: Mapping[Trait, NDArray[np.float32]],
+    comparisons: Mapping[Trait, NDArray[np.int64]],
+    scales: Mapping[Modality, Scale],
+) -> NDArray[np.float64]:
+    """Return the scores of many references at once, as :func:`score_of` would for one reference a subject.
+
+    Parameters
+    ----------
+    similarities : mapping of Trait to (K,) float32
+        NaN where a reference lacks the trait.
+    comparisons : mapping of Trait to (K,) int64
+        Pairs that each is the best of; any number where it is missing.
+    scales : mapping of Modality to Scale
+        The evidence.
+
+    Returns
+    -------
+    (K,) float64
+        0 or more.
+    """
+    columns = []
+    for trait, values in similarities.items():
+        single = 10.0 ** (-scales[trait.modality].scores(values) / 10.0)
+        with np.errstate(divide="ignore"):  # log1p(-1): a rate of 1 stays one
+            columns.append(-np.expm1(comparisons[trait] * np.log1p(-single)))
+    rates = fused_rates(np.stack(columns, axis=1), tuple(similarities))
+    return np.maximum(0.0, -10.0 * np.log10(rates))
+
+
+def verification(
+    compared: Mapping[Trait, int], scales: Mapping[Modality, Scale], max_fmr: float, references: int
+) -> Operating:
     """Return the threshold for a 1:1 decision.
 
     Parameters
     ----------
-    table : CalibrationTable
+    compared : mapping of Trait to int
+        Pairs of samples of each trait that are held against each other; at least one trait.
+    scales : mapping of Modality to Scale
         The evidence.
     max_fmr : float
         Target, 0 < max_fmr < 1.
-    comparisons : int
+    references : int
         References of the claimed subject, ≥ 1.
 
     Raises
@@ -87,30 +158,31 @@ def verification(table: CalibrationTable, max_fmr: float, comparisons: int) -> O
     ThresholdUnsupportedError
         The evidence is too thin for the target; ``tightest`` is the smallest FMR that it supports.
     """
-    _check_rate("max_fmr", max_fmr)
-    single = each_of(max_fmr, comparisons)
-    if single < table.tightest_fmr * (1 - _RATE_TOLERANCE):
-        tightest = any_of(table.tightest_fmr, comparisons)
+    check_rate("max_fmr", max_fmr)
+    if not supports(compared, scales, max_fmr, references):
+        tightest = any_of(_tightest(compared, scales), references)
         raise ThresholdUnsupportedError(
-            f"max_fmr: calibration {table.id} supports {_rounded_up(tightest)} or more"
-            f" for {comparisons} reference(s), got {max_fmr:.2g}",
+            f"max_fmr: calibration {ids(compared, scales)} supports {_rounded_up(tightest)} or more"
+            f" for {_counted(compared)} and {references} reference(s), got {max_fmr:.2g}",
             tightest=tightest,
         )
-    return Operating(to_score(max_fmr), _spread(table.interval_at(single), comparisons))
+    return Operating(to_score(max_fmr), _spread(_achieved(each_of(max_fmr, references), compared, scales), references))
 
 
-def identification(table: CalibrationTable, max_fpir: float, subjects: int, comparisons: int) -> Operating:
+def identification(
+    compared: Mapping[Trait, int], scales: Mapping[Modality, Scale], max_fpir: float, subjects: int, references: int
+) -> Operating:
     """Return the threshold for an open-set 1:N decision: FPIR = 1 − (1 − FMR)^N.
 
     Parameters
     ----------
-    table : CalibrationTable
-        The evidence.
+    compared, scales
+        As for :func:`verification`.
     max_fpir : float
         Target, 0 < max_fpir < 1.
     subjects : int
         N, subjects searched, ≥ 1.
-    comparisons : int
+    references : int
         Most references of any candidate subject, ≥ 1.
 
     Raises
@@ -120,23 +192,34 @@ def identification(table: CalibrationTable, max_fpir: float, subjects: int, comp
     ThresholdUnsupportedError
         The evidence is too thin for the target at this size; ``tightest`` is the smallest FPIR that it supports.
     """
-    _check_rate("max_fpir", max_fpir)
+    check_rate("max_fpir", max_fpir)
     fmr = each_of(max_fpir, subjects)
-    single = each_of(fmr, comparisons)
-    if single < table.tightest_fmr * (1 - _RATE_TOLERANCE):
-        tightest = any_of(any_of(table.tightest_fmr, comparisons), subjects)
+    if not supports(compared, scales, max_fpir, references * subjects):
+        tightest = any_of(_tightest(compared, scales), references * subjects)
         raise ThresholdUnsupportedError(
-            f"max_fpir: calibration {table.id} supports {_rounded_up(tightest)} or more over {subjects} subjects,"
-            f" got {max_fpir:.2g}; ask for that, narrow the galleries, or pass max_fpir=None for candidates only",
+            f"max_fpir: calibration {ids(compared, scales)} supports {_rounded_up(tightest)} or more for"
+            f" {_counted(compared)} over {subjects} subjects, got {max_fpir:.2g}; ask for that, narrow the galleries,"
+            " present more samples, or pass max_fpir=None for candidates only",
             tightest=tightest,
         )
-    return Operating(to_score(fmr), _spread(table.interval_at(single), comparisons * subjects))
+    return Operating(
+        to_score(fmr), _spread(_achieved(each_of(fmr, references), compared, scales), references * subjects)
+    )
 
 
-def subject_score(table: CalibrationTable, similarity: float, comparisons: int) -> float:
-    """Return the score of the best of ``comparisons`` references, 0 or more."""
-    single = to_rate(table.score(similarity))
-    return max(0.0, to_score(any_of(single, comparisons)))
+def supports(compared: Mapping[Trait, int], scales: Mapping[Modality, Scale], rate: float, comparisons: int) -> bool:
+    """Whether these traits together support a rate over ``comparisons`` references."""
+    return rate >= any_of(_tightest(compared, scales), comparisons) * (1 - _RATE_TOLERANCE)
+
+
+def ids(traits: Iterable[Trait], scales: Mapping[Modality, Scale]) -> str:
+    """Return the calibrations behind traits, each once, joined by `` + ``."""
+    return " + ".join(dict.fromkeys(scales[trait.modality].id for trait in traits))
+
+
+def contracts(traits: Iterable[Trait], scales: Mapping[Modality, Scale]) -> str:
+    """Return the model contracts behind traits, each once, joined by `` + ``."""
+    return " + ".join(dict.fromkeys(scales[trait.modality].model_contract_id for trait in traits))
 
 
 def reaches(score: float, threshold: float) -> bool:
@@ -177,15 +260,49 @@ def judge(score: float, threshold: float, *sides: Sequence[SampleReport]) -> tup
     return Outcome.INCONCLUSIVE, (Reason.QUALITY_TOO_LOW, *advice)
 
 
-def _check_rate(name: str, value: float) -> None:
+def check_rate(name: str, value: float) -> None:
+    """Refuse a target that is no rate with an InvalidInputError."""
     if not 0.0 < value < 1.0:
         raise InvalidInputError(f"{name}: expected a rate between 0 and 1, e.g. 1e-3, got {value}")
+
+
+def _tightest(compared: Mapping[Trait, int], scales: Mapping[Modality, Scale]) -> float:
+    # The smallest FMR of one reference that these traits together support.
+    return fused_rate({trait: any_of(scales[trait.modality].tightest_fmr, n) for trait, n in compared.items()})
+
+
+def _achieved(fmr: float, compared: Mapping[Trait, int], scales: Mapping[Modality, Scale]) -> Interval:
+    # At the point where all traits have the same rate, or as near to it as their evidence reaches.
+    def shares(common: float) -> dict[Trait, float]:
+        floor = {trait: any_of(scales[trait.modality].tightest_fmr, n) for trait, n in compared.items()}
+        return {trait: max(common, lowest) for trait, lowest in floor.items()}
+
+    low, high = -40.0, 0.0  # powers of ten: the fused rate grows with the common one
+    for _ in range(60 if len(compared) > 1 else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fused_rate(shares(10.0**middle)) < fmr else (low, middle)
+    common = shares(10.0**high) if len(compared) > 1 else dict.fromkeys(compared, fmr)
+    measured = {
+        trait: _spread(
+            scales[trait.modality].interval_at(max(each_of(rate, n), scales[trait.modality].tightest_fmr)), n
+        )
+        for (trait, rate), n in zip(common.items(), compared.values(), strict=True)
+    }
+    bounds = [
+        fused_rate({trait: getattr(interval, name) for trait, interval in measured.items()})
+        for name in ("value", "low", "high")
+    ]
+    return Interval(*bounds, next(iter(measured.values())).confidence)
 
 
 def _spread(single: Interval, count: int) -> Interval:
     return Interval(
         any_of(single.value, count), any_of(single.low, count), any_of(single.high, count), single.confidence
     )
+
+
+def _counted(compared: Mapping[Trait, int]) -> str:
+    return f"{len(compared)} trait(s)"
 
 
 def _rounded_up(rate: float) -> str:

@@ -1,5 +1,6 @@
 """The engine: enrol, verify, identify, compare, erase. The only module that knows modalities and gallery together."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,28 +10,21 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self
 
-import numpy as np
-
-from biometrik import answers, decision
-from biometrik.calibration import CalibrationTable, load_calibrations
+from biometrik.calibration import Evidence, Scale, load_calibrations
 from biometrik.config import EngineConfig
-from biometrik.errors import (
-    CalibrationNotFoundError,
-    ConsentMissingError,
-    EngineClosedError,
-    EngineStateError,
-    IncompatibleTemplateError,
-    InvalidInputError,
-)
-from biometrik.face.pipeline import FacePipeline
-from biometrik.gallery.gallery import Gallery, Reference
+from biometrik.errors import ConsentMissingError, EngineClosedError, EngineStateError, InvalidInputError
+from biometrik.examiner import Examiner, Fuse
+from biometrik.features import Features
+from biometrik.fingers import MissingSample
+from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.records import DEFAULT_GALLERY, check_id
+from biometrik.gallery.searching import SearchResult
 from biometrik.gallery.store import STORES, Event
-from biometrik.inference import Runtime
-from biometrik.presentation import Presentation, Reception
+from biometrik.presentation import Presentation
 from biometrik.reasons import Reason
-from biometrik.samples import PreparedSample, Sample, as_it_is, digest, origins
+from biometrik.recognition import Recognition, presented
+from biometrik.samples import PreparedSample, Sample, digest, origins
 from biometrik.types import (
     DEFAULT_MAX_FMR,
     DEFAULT_MAX_FPIR,
@@ -43,10 +37,12 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    Modality,
     RequestContext,
     SampleReport,
     Subject,
     Template,
+    Trait,
     sha256_hex,
 )
 
@@ -69,16 +65,15 @@ class Engine:
 
     def __init__(
         self,
-        pipeline: FacePipeline,
+        recognition: Recognition,
         gallery: Gallery,
-        calibration: CalibrationTable | None,
+        evidence: Mapping[str, Evidence],
         config: EngineConfig,
     ) -> None:
         self.config = config
-        self._pipeline = pipeline
-        self._reception = Reception(pipeline, config.max_samples)
+        self._recognition = recognition
+        self._examiner = Examiner(recognition, evidence, config.max_samples)
         self._gallery = gallery
-        self._calibration = calibration
         self._pid = os.getpid()
         self._idle = threading.Condition()
         self._calls = 0
@@ -107,25 +102,22 @@ class Engine:
             The configuration names a plug-in that is not there.
         """
         config = config or EngineConfig()
-        runtime = Runtime(config.runtime, config.models)
-        pipeline = FacePipeline(config.face, runtime)
-        calibration = load_calibrations(config.models.calibrations).get(pipeline.contract_id)
-        if config.runtime.warm_up:
-            pipeline.warm_up()
-        index = INDEXES.load(config.gallery.index)(pipeline.embedder.dimension)
+        recognition = Recognition(config)
+        evidence = load_calibrations(config.models.calibrations)
+        index = INDEXES.load(config.gallery.index)(recognition.face.embedder.dimension)
         in_memory = fspath(path) == ":memory:"
         store = STORES.load("memory" if in_memory else config.gallery.store).open(path)
         try:
             gallery = Gallery(
                 store,
                 index,
-                model_contract_id=pipeline.contract_id,
-                vector_of=lambda templates: pipeline.embeddings(templates).mean(axis=0),
+                model_contract_id=recognition.face.contract_id,
+                vector_of=lambda templates: recognition.features(templates).vector,
             )
         except BaseException:
             store.close()
             raise
-        return cls(pipeline, gallery, calibration, config)
+        return cls(recognition, gallery, evidence, config)
 
     def close(self) -> None:
         """Wait for calls in flight, then close the database. Closing twice is fine."""
@@ -147,24 +139,42 @@ class Engine:
 
     @property
     def model_contract_id(self) -> str:
-        """Names the models in force; pinned on every template."""
-        return self._pipeline.contract_id
+        """Names the face models in force; pinned on every face template."""
+        return self._recognition.face.contract_id
+
+    def contract_id(self, modality: Modality) -> str:
+        """Return what names a modality's models in force; pinned on every template that they make.
+
+        Raises
+        ------
+        ModelError, PluginNotFoundError
+            The fingers' models are asked for and cannot be opened.
+        """
+        return self._recognition.contract_id(modality)
 
     @property
-    def calibration(self) -> CalibrationTable:
-        """The evidence behind every score.
+    def calibration(self) -> Scale:
+        """The evidence behind the scores of faces; raises as :meth:`scale`."""
+        return self.scale(Modality.FACE)
+
+    def scale(self, modality: Modality, *, real_evidence: bool = False) -> Scale:
+        """Return the evidence behind a modality's scores.
+
+        Parameters
+        ----------
+        modality : Modality
+            Whose.
+        real_evidence : bool
+            Only what was measured on real samples.
 
         Raises
         ------
         CalibrationNotFoundError
-            None is known for these models.
+            None is known for these models, or none of real samples.
+        ModelError, PluginNotFoundError
+            The fingers' models are asked for and cannot be opened.
         """
-        if self._calibration is None:
-            raise CalibrationNotFoundError(
-                f"calibration: none for {self.model_contract_id}; make one with scripts/calibrate and name it in"
-                " ModelParameters.calibrations"
-            )
-        return self._calibration
+        return self._examiner.scale(modality, real_evidence=real_evidence)
 
     @property
     def foreign_templates(self) -> int:
@@ -182,7 +192,7 @@ class Engine:
 
         Parameters
         ----------
-        samples : sequence of FaceImage, Template or UnreadableSample
+        samples : sequence of FaceImage, FingerprintImage, Template or UnreadableSample
             Any number, of any people.
 
         Returns
@@ -198,7 +208,7 @@ class Engine:
             A template's payload is not one of theirs.
         """
         with self._call():
-            return self._reception.prepare(samples)
+            return self._recognition.prepare(samples)
 
     def quality(self, samples: Sequence[Sample | PreparedSample]) -> tuple[SampleReport, ...]:
         """Return what is to be said of each sample, storing nothing.
@@ -209,7 +219,7 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            return self._reception.present(samples).reports
+            return self._examiner.present(samples).reports
 
     def extract(self, samples: Sequence[Sample | PreparedSample]) -> tuple[Template | None, ...]:
         """Return a template a sample; None where none can be made (ask :meth:`quality` why).
@@ -220,7 +230,7 @@ class Engine:
             No samples, or too many.
         """
         with self._call():
-            return tuple(sample.template for sample in self._reception.present(samples).samples)
+            return tuple(sample.template for sample in self._examiner.present(samples).samples)
 
     def compare(
         self,
@@ -228,15 +238,19 @@ class Engine:
         reference: Sequence[Sample | PreparedSample],
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether two people are the same, storing nothing.
 
         Parameters
         ----------
-        probe, reference : sequence of FaceImage or Template
-            One or more samples of each. Several of one side are averaged as embeddings.
+        probe, reference : sequence of FaceImage, FingerprintImage or Template
+            One or more samples of each. Several faces of one side are averaged as embeddings; of several prints of
+            one finger the best pair counts. Traits that both sides have are fused (ADR 10).
         max_fmr : float
             Target false match rate, 0..1.
+        real_evidence : bool
+            Rest on calibrations from real samples alone; otherwise those from synthetic prints reach further.
 
         Returns
         -------
@@ -255,14 +269,7 @@ class Engine:
             A template is of other models.
         """
         with self._call():
-            operating = decision.verification(self.calibration, max_fmr, 1)
-            first, second = self._reception.present(probe), self._reception.present(reference)
-            moved = tuple(sample.at(i).report for i, sample in enumerate(second.samples, start=len(first.samples)))
-            if first.vector is None or second.vector is None:
-                reports = first.reports + moved
-                return answers.inconclusive(self.calibration, operating, max_fmr, Reason.NO_USABLE_PROBE, reports)
-            similarity = float(first.vector @ second.vector)
-            return answers.decided(self.calibration, operating, max_fmr, similarity, first.reports, moved)
+            return self._examiner.compare(probe, reference, max_fmr, real_evidence=real_evidence)
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
@@ -272,6 +279,7 @@ class Engine:
         samples: Sequence[Sample | PreparedSample],
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is the enrolled subject.
 
@@ -279,11 +287,13 @@ class Engine:
         ----------
         subject_id : str
             The claim.
-        samples : sequence of FaceImage or Template
-            One or more samples of the person. Those of acceptable quality are averaged as embeddings; if none is
-            acceptable, all usable ones are.
+        samples : sequence of FaceImage, FingerprintImage or Template
+            One or more samples of the person: the face, fingers, or both; what is missing does not shift the FMR.
+            Faces of acceptable quality are averaged as embeddings; if none is acceptable, all usable ones are.
         max_fmr : float
             Target false match rate, 0..1.
+        real_evidence : bool
+            Rest on calibrations from real samples alone; otherwise those from synthetic prints reach further.
 
         Raises
         ------
@@ -300,7 +310,7 @@ class Engine:
         StoreDamagedError
             A stored template is damaged.
         """
-        return self.verify_any([subject_id], samples, max_fmr=max_fmr)
+        return self.verify_any([subject_id], samples, max_fmr=max_fmr, real_evidence=real_evidence)
 
     def verify_any(
         self,
@@ -308,6 +318,7 @@ class Engine:
         samples: Sequence[Sample | PreparedSample],
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is one of a few enrolled subjects (1:few), and which.
 
@@ -315,7 +326,7 @@ class Engine:
         ----------
         subject_ids : sequence of str
             The claims, 1..64, each once.
-        samples, max_fmr
+        samples, max_fmr, real_evidence
             As for :meth:`verify`; ``max_fmr`` is the chance that a stranger passes as any of them.
 
         Raises
@@ -331,10 +342,15 @@ class Engine:
             raise InvalidInputError(f"subject_ids: expected 1..{MAX_CLAIMS}, each once, got {len(subject_ids)}")
         with self._call():
             references = [(who, ref) for who in subject_ids for ref in self._gallery.references(who)]
-            return self._verify(references, samples, max_fmr)
+            return self._examiner.verify(references, samples, max_fmr, real_evidence=real_evidence)
 
     def verify_encounter(
-        self, encounter_id: str, samples: Sequence[Sample | PreparedSample], *, max_fmr: float = DEFAULT_MAX_FMR
+        self,
+        encounter_id: str,
+        samples: Sequence[Sample | PreparedSample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is who was enrolled at one encounter.
 
@@ -342,7 +358,7 @@ class Engine:
         ----------
         encounter_id : str
             The reference.
-        samples, max_fmr
+        samples, max_fmr, real_evidence
             As for :meth:`verify`.
 
         Raises
@@ -355,7 +371,7 @@ class Engine:
         with self._call():
             subject_id = self._gallery.encounter(encounter_id).subject_id
             references = [(subject_id, ref) for ref in self._gallery.references_of_encounter(encounter_id)]
-            return self._verify(references, samples, max_fmr)
+            return self._examiner.verify(references, samples, max_fmr, real_evidence=real_evidence)
 
     def identify(
         self,
@@ -365,13 +381,14 @@ class Engine:
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
         excluding: str = "",
+        real_evidence: bool = False,
     ) -> Identification:
         """Search for the person among everybody enrolled.
 
         Parameters
         ----------
-        samples : sequence of FaceImage or Template
-            One or more samples of the person, averaged as in :meth:`verify`.
+        samples : sequence of FaceImage, FingerprintImage or Template
+            One or more samples of the person, as in :meth:`verify`.
         max_fpir : float or None
             Target false positive identification rate over this search, 0..1; None for ranked candidates without a
             decision.
@@ -381,6 +398,8 @@ class Engine:
             1..100.
         excluding : str
             A subject to leave out, e.g. the person's own.
+        real_evidence : bool
+            As for :meth:`verify`.
 
         Raises
         ------
@@ -396,7 +415,9 @@ class Engine:
             A template is of other models.
         """
         with self._call():
-            return self._identify(self._reception.present(samples), max_fpir, galleries, max_candidates, excluding)
+            return self._identify(
+                self._examiner.present(samples), max_fpir, galleries, max_candidates, excluding, real_evidence
+            )
 
     def identify_stored(
         self,
@@ -405,14 +426,15 @@ class Engine:
         max_fpir: float | None = DEFAULT_MAX_FPIR,
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
+        real_evidence: bool = False,
     ) -> Identification:
         """Search with what is stored of a subject, leaving it out, for the same person under another id.
 
         Parameters
         ----------
         subject_id : str
-            Its active encounters' templates are averaged as embeddings.
-        max_fpir, galleries, max_candidates
+            Its active encounters' faces are averaged as embeddings; their prints go together.
+        max_fpir, galleries, max_candidates, real_evidence
             As for :meth:`identify`.
 
         Raises
@@ -425,10 +447,15 @@ class Engine:
             All the subject's templates are of other models.
         """
         with self._call():
-            references = self._comparable([(subject_id, ref) for ref in self._gallery.references(subject_id)])
-            templates = [template for _, reference in references for template in reference.templates]
-            presented = Presentation([as_it_is(template) for template in templates], self._pipeline)
-            found = self._identify(presented, max_fpir, galleries, max_candidates, subject_id)
+            references = [(subject_id, reference) for reference in self._gallery.references(subject_id)]
+            found = self._identify(
+                self._examiner.stored(references),
+                max_fpir,
+                galleries,
+                max_candidates,
+                subject_id,
+                real_evidence,
+            )
             # What is stored was not presented: there is nothing to report of it, and nothing to take again.
             reasons = tuple(Reason.NO_REFERENCE if r is Reason.NO_USABLE_PROBE else r for r in found.reasons)
             return replace(found, reasons=reasons, samples=())
@@ -440,6 +467,7 @@ class Engine:
         subject_id: str,
         samples: Sequence[Sample | PreparedSample],
         *,
+        missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
         context: RequestContext | None = None,
@@ -447,14 +475,17 @@ class Engine:
         """Add an encounter to a subject, creating the subject if it is new.
 
         When it returns ``ENROLLED``, the encounter is on disk and can be found. Samples of acceptable quality are
-        stored as templates, the photographs are not kept. Ready templates are stored as they are.
+        stored as templates, the images are not kept. Ready templates are stored as they are. Where one finger was
+        presented as two, nothing is stored (``NEEDS_RECAPTURE``, SAME_FINGER_TWICE) unless an operator overrides.
 
         Parameters
         ----------
         subject_id : str
             The caller's opaque id, 1..128 printable characters.
-        samples : sequence of FaceImage or Template
+        samples : sequence of FaceImage, FingerprintImage or Template
             Of this person, taken now.
+        missing : sequence of MissingSample
+            Fingers that cannot be had, each once and none that is presented; kept in the event log.
         galleries : sequence of str
             Galleries that the encounter joins; None for the default one, empty for comparisons 1:1 only.
         override : str
@@ -482,26 +513,32 @@ class Engine:
         with self._call():
             _require_consent(self.config, context)
             check_id("subject_id", subject_id)  # before anything is said of the samples
-            presented = self._reception.present(samples)
-            made = [sample for sample in presented.samples if sample.template is not None]
+            _check_missing(missing, presented(samples))
+            given = self._examiner.present(samples)
+            twice = frozenset() if override else self._examiner.same_finger_twice(given)
+            reports = tuple(_said_twice(report) if report.trait in twice else report for report in given.reports)
+            made = [sample for sample in given.samples if sample.template is not None]
             accepted = [s.template for s in made if s.template is not None and (override or s.acceptable)]
-            if not accepted:
+            if twice or not accepted:
                 outcome = EnrollmentOutcome.NEEDS_RECAPTURE if made else EnrollmentOutcome.FAILURE_TO_ENROLL
-                return Enrollment(outcome, subject_id, "", 0, presented.reports)
+                return Enrollment(outcome, subject_id, "", 0, reports)
+            absent = json.dumps([_missing_row(row) for row in missing]) if missing else ""
             encounter = self._gallery.enroll(
                 subject_id,
                 accepted,
                 galleries=galleries,
                 transaction_id=context.transaction_id,
-                request_digest=_request_digest(subject_id, presented.samples, galleries, override),
-                details=_details(context, override=override, samples=origins([s.source for s in presented.samples])),
+                request_digest=_request_digest(subject_id, given.samples, galleries, override, absent),
+                details=_details(
+                    context, override=override, missing=absent, samples=origins([s.source for s in given.samples])
+                ),
             )
             return Enrollment(
                 EnrollmentOutcome.ENROLLED,
                 subject_id,
                 encounter.encounter_id,
                 encounter.templates,
-                presented.reports,
+                reports,
             )
 
     def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
@@ -705,70 +742,46 @@ class Engine:
                 " open an engine after the fork, or start workers with the 'spawn' method"
             )
 
-    def _comparable(self, references: Sequence[tuple[str, Reference]]) -> list[tuple[str, Reference]]:
-        # A subject and a reference of it each; those of other models cannot be compared.
-        kept = [
-            (subject_id, reference)
-            for subject_id, reference in references
-            if all(t.model_contract_id == self.model_contract_id for t in reference.templates)
-        ]
-        if references and not kept:
-            other = references[0][1].templates[0].model_contract_id
-            raise IncompatibleTemplateError(
-                f"template: expected models {self.model_contract_id}, got {other}; enrol the subject again, or"
-                " open the database with the models that it was made with"
-            )
-        return kept
-
-    def _verify(
-        self,
-        references: Sequence[tuple[str, Reference]],
-        samples: Sequence[Sample | PreparedSample],
-        max_fmr: float,
-    ) -> Decision:
-        references = self._comparable(references)
-        operating = decision.verification(self.calibration, max_fmr, max(1, len(references)))
-        presented = self._reception.present(samples)
-        if not references or presented.vector is None:
-            reason = Reason.NO_USABLE_PROBE if references else Reason.NO_REFERENCE
-            return answers.inconclusive(self.calibration, operating, max_fmr, reason, presented.reports)
-        similarities = [
-            float(presented.vector @ self._pipeline.embeddings(reference.templates).mean(axis=0))
-            for _, reference in references
-        ]
-        best = int(np.argmax(similarities))
-        subject_id, reference = references[best]
-        return answers.decided(
-            self.calibration,
-            operating,
-            max_fmr,
-            similarities[best],
-            presented.reports,
-            comparisons=len(references),
-            subject_id=subject_id,
-            encounter_id=reference.encounter_id,
-        )
-
     def _identify(
         self,
-        presented: Presentation,
+        probe: Presentation,
         max_fpir: float | None,
         galleries: Sequence[str] | None,
         max_candidates: int,
         excluding: str,
+        real_evidence: bool,
     ) -> Identification:
         if not 1 <= max_candidates <= 100:
             raise InvalidInputError(f"max_candidates: expected 1..100, got {max_candidates}")
-        table, vector = self.calibration, presented.vector
-        # Without a usable probe the search still says over whom it would have gone.
-        probe = np.zeros(self._pipeline.embedder.dimension, dtype=np.float32) if vector is None else vector
-        found = self._gallery.search(probe, max_candidates, galleries=galleries, excluding=excluding)
-        return answers.identified(table, found, max_fpir, presented.reports, usable=vector is not None)
+
+        def search(features: Features, fuse: Fuse) -> SearchResult:
+            return self._gallery.search(features, max_candidates, galleries=galleries, excluding=excluding, fuse=fuse)
+
+        return self._examiner.identify(probe, search, max_fpir, real_evidence=real_evidence)
 
 
-def _request_digest(subject_id: str, samples: Sequence[PreparedSample], galleries: Sequence[str], override: str) -> str:
-    presented = [digest(sample.source) for sample in samples]
-    return sha256_hex(subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *presented)
+def _request_digest(
+    subject_id: str, samples: Sequence[PreparedSample], galleries: Sequence[str], override: str, missing: str
+) -> str:
+    given = [digest(sample.source) for sample in samples]
+    said = [subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *given]
+    return sha256_hex(*said, *([missing.encode()] if missing else []))
+
+
+def _check_missing(missing: Sequence[MissingSample], given: Mapping[Trait, int]) -> None:
+    positions = [row.position for row in missing]
+    if len(set(positions)) != len(positions):
+        raise InvalidInputError("missing: expected each finger once")
+    if both := [position.name for position in positions if Trait.finger(position) in given]:
+        raise InvalidInputError(f"missing: expected fingers that are not presented, got {', '.join(both)} as well")
+
+
+def _missing_row(row: MissingSample) -> dict[str, object]:
+    return {"position": int(row.position), "reason": row.reason.value, "permanent": row.permanent}
+
+
+def _said_twice(report: SampleReport) -> SampleReport:
+    return replace(report, reasons=(Reason.SAME_FINGER_TWICE, *report.reasons))
 
 
 def _require_consent(config: EngineConfig, context: RequestContext) -> None:

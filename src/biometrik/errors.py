@@ -9,6 +9,7 @@
     │   │   ├── ImageTooLargeError          more pixels or bytes than the limit allows
     │   │   └── DamagedImageError           truncated or corrupt
     │   ├── ResolutionMissingError          a print whose pixels an inch nobody states
+    │   ├── InvalidPositionError            no finger, or not the one that is meant
     │   ├── UnsupportedModalityError        a sample of a kind that this release cannot use
     │   └── ThresholdUnsupportedError       the calibration cannot support the FMR or FPIR asked for
     ├── TemplateError                       a template that cannot be used
@@ -124,6 +125,12 @@ class ResolutionMissingError(InvalidInputError):
     """A print says nothing of its pixels an inch that can be relied on, and the caller did not either."""
 
     reason = "RESOLUTION_MISSING"
+
+
+class InvalidPositionError(InvalidInputError):
+    """A finger position that is none, or that does not fit what is sent with it."""
+
+    reason = "POSITION_INVALID"
 
 
 class UnsupportedModalityError(InvalidInputError):

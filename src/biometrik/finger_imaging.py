@@ -122,7 +122,7 @@ def decode_print(
             "ppi: expected the resolution in pixels an inch, got none from the caller and none that can be relied on "
             "from the image; state the scanner's (500 for most)"
         )
-    return FingerprintImage(pixels, resolution, position, impression)
+    return FingerprintImage(pixels, resolution, position, impression, data)
 
 
 def raw_print(

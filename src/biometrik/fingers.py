@@ -5,14 +5,15 @@ Coordinates are pixels at 500 ppi unless a resolution is named, x to the right a
 counter-clockwise, are translated by their codecs. Left and right are the subject's.
 """
 
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.types import SampleOrigin, Trait
 
 #: The resolution at which minutiae are measured and prints are processed, pixels an inch.
 NATIVE_PPI: Final = 500.0
@@ -80,6 +81,10 @@ class FingerprintImage:
         Which finger.
     impression : Impression
         How it was taken.
+    encoded : bytes
+        What the pixels were decoded from; empty where they were not. A client sends these.
+    origin : SampleOrigin
+        How it came to be.
 
     Raises
     ------
@@ -91,6 +96,8 @@ class FingerprintImage:
     ppi: float
     position: FingerPosition = FingerPosition.UNKNOWN
     impression: Impression = Impression.LIVE_PLAIN
+    encoded: bytes = field(default=b"", repr=False)
+    origin: SampleOrigin = field(default_factory=SampleOrigin)
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -100,6 +107,50 @@ class FingerprintImage:
         if not 250.0 <= self.ppi <= 1000.0:
             raise InvalidInputError(f"ppi: expected 250..1000 pixels an inch, got {self.ppi}")
         object.__setattr__(self, "pixels", _read_only(pixels))
+
+    @property
+    def trait(self) -> Trait:
+        """Which finger, for comparisons."""
+        return Trait.finger(self.position)
+
+
+class MissingReason(Enum):
+    """Why a sample cannot be had."""
+
+    AMPUTATED = "AMPUTATED"
+    BANDAGED = "BANDAGED"
+    DAMAGED = "DAMAGED"
+    WORN = "WORN"
+    REFUSED = "REFUSED"
+    UNABLE = "UNABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSample:
+    """A finger that cannot be had: data, not a gap.
+
+    Parameters
+    ----------
+    position : FingerPosition
+        Which, 1..10.
+    reason : MissingReason
+        Why.
+    permanent : bool
+        Whether it will never be had.
+
+    Raises
+    ------
+    InvalidInputError
+        The position is not one known finger.
+    """
+
+    position: FingerPosition
+    reason: MissingReason
+    permanent: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.position <= 10:
+            raise InvalidInputError(f"missing: expected one known finger, 1..10, got {int(self.position)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

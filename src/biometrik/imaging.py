@@ -188,13 +188,13 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
     Parameters
     ----------
-    pixels : (H, W, 3) uint8
-        RGB.
+    pixels : (H, W, 3) or (H, W) uint8
+        RGB, or gray.
     """
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(pixels, "RGB").save(out, "PNG", compress_level=1)
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

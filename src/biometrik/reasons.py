@@ -45,9 +45,12 @@ class Reason(Enum):
     MOVE_FINGER_RIGHT = "MOVE_FINGER_RIGHT"
     MOVE_FINGER_UP = "MOVE_FINGER_UP"
     MOVE_FINGER_DOWN = "MOVE_FINGER_DOWN"
+    SAME_FINGER_TWICE = "SAME_FINGER_TWICE"
     # decisions
     QUALITY_TOO_LOW = "QUALITY_TOO_LOW"
     NO_USABLE_PROBE = "NO_USABLE_PROBE"
+    NOTHING_IN_COMMON = "NOTHING_IN_COMMON"
+    TOO_FEW_SAMPLES = "TOO_FEW_SAMPLES"
     NO_REFERENCE = "NO_REFERENCE"
     NO_THRESHOLD = "NO_THRESHOLD"
     EMPTY_GALLERY = "EMPTY_GALLERY"
@@ -188,6 +191,10 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
         "The print is cut off at the tip: move the finger back.",
         "Sidik jari terpotong di ujung: mundurkan jari.",
     ),
+    Reason.SAME_FINGER_TWICE: (
+        "One finger was presented as two: check which finger is which and take both again.",
+        "Satu jari ditempelkan sebagai dua jari: periksa jari yang diminta, lalu ambil ulang keduanya.",
+    ),
     Reason.QUALITY_TOO_LOW: (
         "The sample is too poor to refuse anyone on it: take it again as advised.",
         "Mutu sampel terlalu rendah untuk menolak seseorang: ambil ulang sesuai petunjuk.",
@@ -195,6 +202,14 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.NO_USABLE_PROBE: (
         "None of the samples presented could be used: take them again as advised.",
         "Tidak ada sampel yang dapat dipakai: ambil ulang sesuai petunjuk.",
+    ),
+    Reason.NOTHING_IN_COMMON: (
+        "What was presented is not what is enrolled: present a finger, or the face, that the person is enrolled with.",
+        "Sampel tidak sesuai dengan data terdaftar: gunakan jari atau wajah yang terdaftar.",
+    ),
+    Reason.TOO_FEW_SAMPLES: (
+        "Too few samples could be used for the error rate asked for: present another finger, or the face as well.",
+        "Sampel terlalu sedikit untuk tingkat kesalahan yang diminta: tambahkan jari lain atau wajah.",
     ),
     Reason.NO_REFERENCE: (
         "This subject has no active reference to compare with: enrol again or check the papers.",

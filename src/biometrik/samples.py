@@ -7,10 +7,12 @@ from typing import Self
 
 import numpy as np
 
-from biometrik.errors import ImageError
+from biometrik.errors import ImageError, ResolutionMissingError
+from biometrik.finger_imaging import decode_print
+from biometrik.fingers import FingerPosition, FingerprintImage, Impression
 from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
 from biometrik.reasons import Reason
-from biometrik.types import FaceImage, SampleOrigin, SampleReport, Template, sha256_hex
+from biometrik.types import FACE, FaceImage, Modality, SampleOrigin, SampleReport, Template, Trait, sha256_hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,17 @@ class UnreadableSample:
         What is wrong with it, for logs; in words, without its content.
     data : bytes
         The bytes.
+    trait : Trait
+        What they were said to show.
     """
 
     detail: str
     data: bytes = field(default=b"", repr=False)
+    trait: Trait = FACE
 
 
 #: What every call that takes samples accepts.
-Sample = FaceImage | Template | UnreadableSample
+Sample = FaceImage | FingerprintImage | Template | UnreadableSample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +46,7 @@ class PreparedSample:
 
     Parameters
     ----------
-    source : FaceImage or Template or UnreadableSample
+    source : FaceImage or FingerprintImage or Template or UnreadableSample
         What was presented.
     report : SampleReport
         What became of it.
@@ -59,6 +64,11 @@ class PreparedSample:
         quality = self.report.quality
         return self.template is not None and (quality is None or quality.acceptable)
 
+    @property
+    def trait(self) -> Trait:
+        """What it shows."""
+        return self.report.trait
+
     def at(self, position: int) -> Self:
         """Return the same sample at another place in the call."""
         return replace(self, report=replace(self.report, position=position))
@@ -73,12 +83,52 @@ def decoded(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, origin: Sample
     return image if origin is None else replace(image, origin=origin)
 
 
+def decoded_print(
+    data: bytes,
+    *,
+    ppi: float | None = None,
+    position: FingerPosition = FingerPosition.UNKNOWN,
+    impression: Impression = Impression.LIVE_PLAIN,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    origin: SampleOrigin | None = None,
+) -> Sample:
+    """Return the print that the bytes hold, or an :class:`UnreadableSample`.
+
+    Raises
+    ------
+    ResolutionMissingError
+        Neither the caller nor the image states a resolution that can be relied on.
+    InvalidInputError
+        ``ppi`` is out of range.
+    """
+    try:
+        image = decode_print(data, ppi=ppi, position=position, impression=impression, limits=limits)
+    except ResolutionMissingError:
+        raise
+    except ImageError as error:
+        return UnreadableSample(str(error), data, Trait.finger(position))
+    return image if origin is None else replace(image, origin=origin)
+
+
+def trait_of(sample: Sample) -> Trait:
+    """Return what a sample shows, or is said to show."""
+    match sample:
+        case FaceImage():
+            return FACE
+        case Template(modality=Modality.FINGER, position=position):
+            return Trait.finger(position)
+        case Template():
+            return FACE
+        case FingerprintImage() | UnreadableSample():
+            return sample.trait
+
+
 def as_it_is(sample: Template | UnreadableSample) -> PreparedSample:
     """Return a sample that no model needs to see."""
-    usable = isinstance(sample, Template)
-    reasons = () if usable else (Reason.IMAGE_UNREADABLE,)
-    report = SampleReport(0, usable, reasons, quality=None, faces_found=0, face=None)
-    return PreparedSample(sample, report, sample if isinstance(sample, Template) else None)
+    template = sample if isinstance(sample, Template) else None
+    reasons = () if template else (Reason.IMAGE_UNREADABLE,)
+    report = SampleReport(0, template is not None, reasons, None, 0, None, trait_of(sample))
+    return PreparedSample(sample, report, template)
 
 
 def digest(sample: Sample) -> bytes:
@@ -86,6 +136,9 @@ def digest(sample: Sample) -> bytes:
     match sample:
         case FaceImage(pixels=pixels):
             return sha256_hex(str(pixels.shape).encode(), np.ascontiguousarray(pixels).tobytes()).encode()
+        case FingerprintImage(pixels=pixels):
+            said = f"{pixels.shape} {sample.ppi} {int(sample.position)} {int(sample.impression)}"
+            return sha256_hex(said.encode(), np.ascontiguousarray(pixels).tobytes()).encode()
         case Template():
             return sha256_hex(sample.to_bytes()).encode()
         case UnreadableSample(data=data):
@@ -99,7 +152,7 @@ def origins(samples: Sequence[Sample]) -> str:
 
 
 def _origin(sample: Sample) -> dict[str, str]:
-    if not isinstance(sample, FaceImage):
+    if not isinstance(sample, FaceImage | FingerprintImage):
         return {}
     origin = sample.origin
     row = {

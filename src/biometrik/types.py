@@ -30,6 +30,48 @@ class Modality(Enum):
     FINGER = "finger"
 
 
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """What of a person is compared: the face, or one finger.
+
+    Parameters
+    ----------
+    modality : Modality
+        Face or finger.
+    position : int
+        0 for a face. For a finger its code 1..10 (ISO/IEC 19794-2), 0 where it is not known which.
+    """
+
+    modality: Modality
+    position: int = 0
+
+    @classmethod
+    def finger(cls, position: int) -> Self:
+        """Return the trait of a finger position code: plain thumbs are thumbs, several fingers are no one finger.
+
+        Examples
+        --------
+        >>> Trait.finger(12) == Trait(Modality.FINGER, 6), Trait.finger(13).position
+        (True, 0)
+        """
+        return cls(Modality.FINGER, {11: 1, 12: 6}.get(position, position if position <= 10 else 0))
+
+    @property
+    def name(self) -> str:
+        """A word for machines, e.g. ``face``, ``right_index`` or ``finger``."""
+        if self.modality is Modality.FACE:
+            return "face"
+        return FINGER_NAMES[self.position]
+
+
+FINGER_NAMES: Final = (
+    "finger",
+    *(f"{hand}_{finger}" for hand in ("right", "left") for finger in ("thumb", "index", "middle", "ring", "little")),
+)
+"""Names of finger position codes 0..10."""
+FACE: Final = Trait(Modality.FACE)
+
+
 class Outcome(Enum):
     """The three answers of a comparison. None of them is an error."""
 
@@ -475,11 +517,13 @@ class SampleReport:
     reasons : tuple of Reason
         Why not, or what to do better.
     quality : Quality or None
-        None where there was no face to measure.
+        None where there was nothing to measure.
     faces_found : int
         Number of faces in the image.
     face : Face or None
         The face that was used; None where there was none.
+    trait : Trait
+        What the sample shows, or was said to show.
     """
 
     position: int
@@ -488,6 +532,36 @@ class SampleReport:
     quality: Quality | None
     faces_found: int
     face: Face | None
+    trait: Trait = FACE
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """What one trait contributed to a comparison.
+
+    Parameters
+    ----------
+    trait : Trait
+        Which.
+    score : float
+        −10·log10(FMR) of this trait alone, corrected for its comparisons.
+    raw_score : float
+        The comparator's own similarity, the best of ``comparisons``.
+    comparisons : int
+        Pairs of samples of this trait that were held against each other.
+    calibration_id, model_contract_id : str
+        The evidence behind the score, and the models.
+    capped : bool
+        Whether the evidence reaches no further: the score is "this much or more".
+    """
+
+    trait: Trait
+    score: float
+    raw_score: float
+    comparisons: int
+    calibration_id: str
+    model_contract_id: str
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,15 +584,18 @@ class Decision:
     achieved_fmr : Interval
         FMR measured at the threshold in force.
     raw_score : float or None
-        The comparator's own similarity behind ``score``; None where nothing was compared.
+        The comparator's own similarity behind ``score``, where one trait was compared; None where several were (each
+        has its own in ``components``), or nothing was.
     comparisons : int
         How many references the probe was held against; the score is corrected for it.
     subject_id, encounter_id : str
         The subject, and its encounter, that fits best; "" where nothing was compared or nothing is stored.
     calibration_id, model_contract_id : str
-        The evidence behind the score, and the models.
+        The evidence behind the score, and the models; joined by `` + `` where several traits were compared.
     samples : tuple of SampleReport
         A row per presented sample.
+    components : tuple of Component
+        A row per trait compared, of the reference that fits best.
     """
 
     outcome: Outcome
@@ -534,6 +611,12 @@ class Decision:
     calibration_id: str
     model_contract_id: str
     samples: tuple[SampleReport, ...]
+    components: tuple[Component, ...] = ()
+
+    @property
+    def capped(self) -> bool:
+        """Whether the score is "this much or more": the evidence of every trait compared reaches no further."""
+        return bool(self.components) and all(component.capped for component in self.components)
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,10 +633,12 @@ class Candidate:
         Galleries that hold this encounter.
     score : float
         −10·log10(FMR) of the comparison with this subject, on the same scale as a verification's.
-    raw_score : float
-        The comparator's similarity behind it.
+    raw_score : float or None
+        The comparator's similarity behind it, where one trait was compared.
     is_match : bool
         Whether the score reaches the threshold in force; False where none was.
+    components : tuple of Component
+        A row per trait compared.
     """
 
     rank: int
@@ -561,8 +646,14 @@ class Candidate:
     encounter_id: str
     galleries: tuple[str, ...]
     score: float
-    raw_score: float
+    raw_score: float | None
     is_match: bool
+    components: tuple[Component, ...] = ()
+
+    @property
+    def capped(self) -> bool:
+        """Whether the score is "this much or more"; see :attr:`Decision.capped`."""
+        return bool(self.components) and all(component.capped for component in self.components)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from biometrik.errors import InvalidInputError, TemplateFormatError
+from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
+from biometrik.fingers import FingerPosition, FingerprintImage, Impression, MissingReason, MissingSample
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     Box,
     Candidate,
+    Component,
     Decision,
     Encounter,
     EncounterStatus,
@@ -40,6 +42,7 @@ from biometrik.types import (
     SearchCoverage,
     Subject,
     Template,
+    Trait,
 )
 from biometrik.v1 import context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
 
@@ -88,6 +91,8 @@ REASONS: Final = EnumMap(Reason, sample_pb2.Reason, "REASON_")
 OUTCOMES: Final = EnumMap(Outcome, decision_pb2.Outcome, "OUTCOME_")
 ENROLLMENT_OUTCOMES: Final = EnumMap(EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, "ENROLLMENT_OUTCOME_")
 STATUSES: Final = EnumMap(EncounterStatus, subject_pb2.EncounterStatus, "ENCOUNTER_STATUS_")
+IMPRESSIONS: Final = EnumMap(Impression, sample_pb2.Impression, "IMPRESSION_")
+MISSING: Final = EnumMap(MissingReason, sample_pb2.MissingReason, "MISSING_REASON_")
 KINDS: Final = EnumMap(GalleryKind, subject_pb2.GalleryKind, "GALLERY_KIND_")
 
 
@@ -153,6 +158,37 @@ def template_from_wire(message: sample_pb2.Template) -> Template:
         if stated and stated != true:
             raise TemplateFormatError(f"template: {name} is not what its bytes say")
     return template
+
+
+def missing_to_wire(missing: MissingSample) -> sample_pb2.MissingSample:
+    """Return a sample that cannot be had."""
+    return sample_pb2.MissingSample(
+        position=int(missing.position),  # type: ignore[arg-type]  # the codes are the contract's numbers
+        reason=MISSING.to_wire(missing.reason),
+        permanent=missing.permanent,
+    )
+
+
+def missing_from_wire(message: sample_pb2.MissingSample) -> MissingSample:
+    """Return a sample that cannot be had; raises InvalidInputError for what is no finger or no reason."""
+    return MissingSample(finger_position(message.position), MISSING.from_wire(message.reason), message.permanent)
+
+
+def finger_position(number: int) -> FingerPosition:
+    """Return a finger position; raises InvalidPositionError for a number that is none."""
+    try:
+        return FingerPosition(number)
+    except ValueError:
+        raise InvalidPositionError(f"position: expected 0..15, got {number}") from None
+
+
+def write_print(image: FingerprintImage, message: sample_pb2.Sample) -> None:
+    """Write what is said of a print, but not its content, into a sample."""
+    message.modality = sample_pb2.MODALITY_FINGER
+    message.position = int(image.position)  # type: ignore[assignment]  # the codes are the contract's numbers
+    message.impression = IMPRESSIONS.to_wire(image.impression)
+    message.ppi = image.ppi
+    origin_to_wire(image.origin, message)
 
 
 def origin_to_wire(origin: SampleOrigin, sample: sample_pb2.Sample) -> None:
@@ -268,6 +304,8 @@ def report_to_wire(report: SampleReport, locale: Locale) -> sample_pb2.SampleRep
         faces_found=report.faces_found,
         face=None if report.face is None else face_to_wire(report.face),
         pad=_NO_PAD,
+        modality=MODALITIES.to_wire(report.trait.modality),
+        position=report.trait.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
     )
 
 
@@ -280,6 +318,7 @@ def report_from_wire(message: sample_pb2.SampleReport) -> SampleReport:
         quality=quality_from_wire(message.quality) if message.HasField("quality") else None,
         faces_found=message.faces_found,
         face=face_from_wire(message.face) if message.HasField("face") else None,
+        trait=_trait_from_wire(message.modality, message.position),
     )
 
 
@@ -307,6 +346,39 @@ def interval_from_wire(message: decision_pb2.Interval) -> Interval:
     return Interval(message.value, message.low, message.high, message.confidence)
 
 
+def component_to_wire(component: Component) -> decision_pb2.Component:
+    """Return what a trait contributed."""
+    return decision_pb2.Component(
+        modality=MODALITIES.to_wire(component.trait.modality),
+        position=component.trait.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
+        score=component.score,
+        raw_score=component.raw_score,
+        comparisons=component.comparisons,
+        calibration_id=component.calibration_id,
+        model_contract_id=component.model_contract_id,
+        capped=component.capped,
+    )
+
+
+def component_from_wire(message: decision_pb2.Component) -> Component:
+    """Return what a trait contributed."""
+    return Component(
+        _trait_from_wire(message.modality, message.position),
+        message.score,
+        message.raw_score,
+        message.comparisons,
+        message.calibration_id,
+        message.model_contract_id,
+        message.capped,
+    )
+
+
+def _trait_from_wire(modality: int, position: int) -> Trait:
+    # An older server says nothing: then it is a face.
+    kind = MODALITIES.from_wire(modality) if modality else Modality.FACE
+    return Trait.finger(position) if kind is Modality.FINGER else Trait(kind)
+
+
 def decision_to_wire(decision: Decision, locale: Locale) -> decision_pb2.Decision:
     """Return a decision with all that it rests on."""
     return decision_pb2.Decision(
@@ -323,6 +395,7 @@ def decision_to_wire(decision: Decision, locale: Locale) -> decision_pb2.Decisio
         calibration_id=decision.calibration_id,
         model_contract_id=decision.model_contract_id,
         samples=_reports_to_wire(decision.samples, locale),
+        components=[component_to_wire(row) for row in decision.components],
     )
 
 
@@ -342,6 +415,7 @@ def decision_from_wire(message: decision_pb2.Decision) -> Decision:
         calibration_id=message.calibration_id,
         model_contract_id=message.model_contract_id,
         samples=reports_from_wire(message.samples),
+        components=tuple(component_from_wire(row) for row in message.components),
     )
 
 
@@ -383,6 +457,7 @@ def identification_to_wire(found: Identification, locale: Locale) -> decision_pb
                 score=c.score,
                 raw_score=c.raw_score,
                 is_match=c.is_match,
+                components=[component_to_wire(row) for row in c.components],
             )
             for c in found.candidates
         ],
@@ -402,7 +477,16 @@ def identification_from_wire(message: decision_pb2.Identification) -> Identifica
         outcome=OUTCOMES.from_wire(message.outcome),
         reasons=advice_from_wire(message.advice),
         candidates=tuple(
-            Candidate(c.rank, c.subject_id, c.encounter_id, tuple(c.galleries), c.score, c.raw_score, c.is_match)
+            Candidate(
+                c.rank,
+                c.subject_id,
+                c.encounter_id,
+                tuple(c.galleries),
+                c.score,
+                c.raw_score if c.HasField("raw_score") else None,
+                c.is_match,
+                tuple(component_from_wire(row) for row in c.components),
+            )
             for c in message.candidates
         ),
         threshold=message.threshold if message.HasField("threshold") else None,

@@ -86,11 +86,6 @@ def percent(rate: float) -> str:
     return f"{rate * 100:.{digits}f} %" if digits == 0 else f"{rate * 100:.{digits}f}".rstrip("0").rstrip(".") + " %"
 
 
-def is_capped(raw_score: float, evidence: Evidence) -> bool:
-    """Return whether a similarity lies where the calibration's evidence ends: its score is the largest there is."""
-    return raw_score >= evidence.tightest_raw_score
-
-
 def largest_score(evidence: Evidence) -> float:
     """Return the largest score that the calibration gives."""
     return -10.0 * math.log10(evidence.tightest_fmr)

@@ -189,7 +189,7 @@ def cat() -> FaceImage:
 @pytest.fixture(scope="session")
 def people(group: FaceImage, _office: Office) -> list[FaceImage]:
     """Return the six, cut out, left to right."""
-    faces = _office.engine._pipeline.detector.detect([group.pixels])[0]
+    faces = _office.engine._recognition.face.detector.detect([group.pixels])[0]
     cuts = []
     for face in sorted(faces, key=lambda face: face.box.x):
         x, y = face.box.centre

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from biometrik import decision
 from biometrik.calibration import CalibrationPoint, CalibrationTable
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
+from biometrik.features import Compared
 from biometrik.reasons import Reason
-from biometrik.types import Interval, Outcome, Quality, QualityComponent, SampleReport
+from biometrik.types import FACE, Interval, Modality, Outcome, Quality, QualityComponent, SampleReport
 
 #: Non-mated similarities of this table are uniform on 0..1: FMR(t) = 1 − t, down to 1e-4.
 SCORES = np.arange(0, 40.5, 0.5)
@@ -32,6 +33,14 @@ TABLE = CalibrationTable(
         for s in SCORES
     ),
 )
+
+
+FACES = {FACE: 1}
+SCALES = {Modality.FACE: TABLE}
+
+
+def _score(similarity: float, references: int) -> float:
+    return decision.score_of({FACE: Compared(float(similarity))}, SCALES, references)[0]
 
 
 def _report(*, value: float, usable: bool = True) -> SampleReport:
@@ -71,7 +80,7 @@ def test_nobody_is_refused_on_a_poor_sample() -> None:
 
 
 def test_a_verification_threshold_states_the_achieved_fmr() -> None:
-    operating = decision.verification(TABLE, 1e-3, 1)
+    operating = decision.verification(FACES, SCALES, 1e-3, 1)
     assert operating.threshold == pytest.approx(30.0)
     assert operating.achieved.value == pytest.approx(1e-3)
     assert (operating.achieved.low, operating.achieved.high) == pytest.approx((0.9e-3, 1.1e-3))
@@ -80,9 +89,9 @@ def test_a_verification_threshold_states_the_achieved_fmr() -> None:
 @pytest.mark.parametrize("comparisons", [1, 2, 7])
 def test_a_tighter_target_than_the_evidence_is_refused_by_name(comparisons: int) -> None:
     tightest = decision.any_of(TABLE.tightest_fmr, comparisons)
-    assert decision.verification(TABLE, tightest, comparisons).threshold <= 40.0
+    assert decision.verification(FACES, SCALES, tightest, comparisons).threshold <= 40.0
     with pytest.raises(ThresholdUnsupportedError, match="uniform supports") as caught:
-        decision.verification(TABLE, tightest * 0.99, comparisons)
+        decision.verification(FACES, SCALES, tightest * 0.99, comparisons)
     assert caught.value.tightest == pytest.approx(tightest)
     assert caught.value.reason == "THRESHOLD_UNSUPPORTED"
 
@@ -90,39 +99,39 @@ def test_a_tighter_target_than_the_evidence_is_refused_by_name(comparisons: int)
 @pytest.mark.parametrize("comparisons", [1, 3])
 def test_a_target_that_is_accepted_can_be_reached(comparisons: int) -> None:
     tightest = decision.any_of(TABLE.tightest_fmr, comparisons)
-    operating = decision.verification(TABLE, tightest * (1 - 1e-10), comparisons)
-    best = decision.subject_score(TABLE, 1.0, comparisons)
+    operating = decision.verification(FACES, SCALES, tightest * (1 - 1e-10), comparisons)
+    best = _score(1.0, comparisons)
     assert decision.judge(best, operating.threshold, [_report(value=80)])[0] is Outcome.MATCH
 
 
 def test_the_rate_that_an_error_names_is_supported() -> None:
     with pytest.raises(ThresholdUnsupportedError) as caught:
-        decision.verification(TABLE, 1e-9, 7)
+        decision.verification(FACES, SCALES, 1e-9, 7)
     named = float(str(caught.value).split("supports ")[1].split()[0])
-    assert decision.verification(TABLE, named, 7).threshold > 0
+    assert decision.verification(FACES, SCALES, named, 7).threshold > 0
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -1e-3, math.nan, math.inf])
 def test_a_rate_is_checked(rate: float) -> None:
     with pytest.raises(InvalidInputError, match="between 0 and 1"):
-        decision.verification(TABLE, rate, 1)
+        decision.verification(FACES, SCALES, rate, 1)
     with pytest.raises(InvalidInputError, match="between 0 and 1"):
-        decision.identification(TABLE, rate, 10, 1)
+        decision.identification(FACES, SCALES, rate, 10, 1)
 
 
 def test_an_identification_threshold_moves_with_the_gallery() -> None:
-    small, large = (decision.identification(TABLE, 0.01, n, 1) for n in (10, 100))
+    small, large = (decision.identification(FACES, SCALES, 0.01, n, 1) for n in (10, 100))
     assert large.threshold - small.threshold == pytest.approx(10.0, abs=0.01)
     assert large.achieved.value == pytest.approx(0.01)
     with pytest.raises(ThresholdUnsupportedError, match="candidates only") as caught:
-        decision.identification(TABLE, 0.01, 1000, 1)
+        decision.identification(FACES, SCALES, 0.01, 1000, 1)
     assert caught.value.tightest == pytest.approx(1 - (1 - 1e-4) ** 1000)
 
 
 @given(st.floats(0, 1), st.integers(1, 50))
 def test_more_references_never_raise_a_score(similarity: float, comparisons: int) -> None:
-    one = decision.subject_score(TABLE, similarity, comparisons)
-    more = decision.subject_score(TABLE, similarity, comparisons + 1)
+    one = _score(similarity, comparisons)
+    more = _score(similarity, comparisons + 1)
     assert 0.0 <= more <= one + 1e-12 <= 40.0 + 1e-9
 
 
@@ -130,15 +139,15 @@ def test_more_references_never_raise_a_score(similarity: float, comparisons: int
 def test_the_fmr_asked_for_is_kept_with_several_references(references: int, rng: np.random.Generator) -> None:
     trials, target = 200_000, 1e-2
     best = rng.random((trials, references)).max(axis=1)
-    threshold = decision.verification(TABLE, target, references).threshold
-    scores = np.array([decision.subject_score(TABLE, s, references) for s in best[best > 0.98]])
+    threshold = decision.verification(FACES, SCALES, target, references).threshold
+    scores = np.array([_score(s, references) for s in best[best > 0.98]])
     found = (scores >= threshold).sum() / trials
     assert found == pytest.approx(target, abs=4 * math.sqrt(target / trials))
 
 
 def test_the_fpir_asked_for_is_kept_over_a_gallery(rng: np.random.Generator) -> None:
     searches, subjects, references, target = 20_000, 20, 2, 0.05
-    threshold = decision.identification(TABLE, target, subjects, references).threshold
+    threshold = decision.identification(FACES, SCALES, target, subjects, references).threshold
     best = rng.random((searches, subjects, references)).max(axis=2).max(axis=1)
-    found = np.mean([decision.subject_score(TABLE, s, references) >= threshold for s in best])
+    found = np.mean([_score(s, references) >= threshold for s in best])
     assert found == pytest.approx(target, abs=4 * math.sqrt(target / searches))

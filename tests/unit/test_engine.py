@@ -54,7 +54,7 @@ def people() -> list[FaceImage]:
     """Return six people, cut out of the group photograph that insightface ships, left to right."""
     group = _photograph("insightface", "data", "images", "t1.jpg")
     with Engine.open(":memory:", CONFIG) as engine:
-        faces = engine._pipeline.detector.detect([group.pixels])[0]
+        faces = engine._recognition.face.detector.detect([group.pixels])[0]
     cuts = []
     for face in sorted(faces, key=lambda face: face.box.x):
         x, y = face.box.centre
@@ -399,14 +399,14 @@ def test_a_closed_engine_refuses(people: list[FaceImage]) -> None:
 def test_closing_waits_for_calls_in_flight(people: list[FaceImage], monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine.open(":memory:", CONFIG)
     started, release = threading.Event(), threading.Event()
-    process = engine._pipeline.process
+    process = engine._recognition.face.process
 
     def slow(images: Sequence[FaceImage]) -> list[ProcessedFace | RejectedFace]:
         started.set()
         assert release.wait(30)
         return process(images)
 
-    monkeypatch.setattr(engine._pipeline, "process", slow)
+    monkeypatch.setattr(engine._recognition.face, "process", slow)
     with ThreadPoolExecutor(2) as pool:
         enrolled = pool.submit(engine.enroll, "A-0", [people[0]])
         assert started.wait(30)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from biometrik import types, wire
-from biometrik.errors import InvalidInputError, TemplateFormatError
+from biometrik import fingers, types, wire
+from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
 from biometrik.reasons import Reason
 from biometrik.v1 import context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
 
@@ -39,8 +39,13 @@ face = st.builds(
     arrays(np.float32, (5, 2), elements=st.floats(width=32)),
     real,
 )
-report = st.builds(types.SampleReport, count, st.booleans(), reasons, st.none() | quality, count, st.none() | face)
+trait = st.just(types.FACE) | st.builds(types.Trait.finger, st.integers(0, 10))
+report = st.builds(
+    types.SampleReport, count, st.booleans(), reasons, st.none() | quality, count, st.none() | face, trait
+)
 reports = st.lists(report, max_size=2).map(tuple)
+contribution = st.builds(types.Component, trait, real, real, count, text, text, st.booleans())
+contributions = st.lists(contribution, max_size=2).map(tuple)
 decision = st.builds(
     types.Decision,
     outcome=st.sampled_from(types.Outcome),
@@ -56,9 +61,10 @@ decision = st.builds(
     calibration_id=text,
     model_contract_id=text,
     samples=reports,
+    components=contributions,
 )
 coverage = st.builds(types.SearchCoverage, large, names, large, large, st.booleans(), real)
-candidate = st.builds(types.Candidate, count, text, text, names, real, real, st.booleans())
+candidate = st.builds(types.Candidate, count, text, text, names, real, st.none() | real, st.booleans(), contributions)
 identification = st.builds(
     types.Identification,
     outcome=st.sampled_from(types.Outcome),
@@ -87,6 +93,12 @@ template = st.builds(
     st.binary(min_size=1, max_size=64),
     st.integers(0, 15),
 )
+missing = st.builds(
+    fingers.MissingSample,
+    st.sampled_from(fingers.FingerPosition).filter(lambda position: 1 <= position <= 10),
+    st.sampled_from(fingers.MissingReason),
+    st.booleans(),
+)
 origin = st.builds(types.SampleOrigin, st.none() | moment, st.none() | st.sampled_from(types.SampleSource), printable)
 
 
@@ -99,6 +111,8 @@ def _origin_to_wire(value: types.SampleOrigin) -> sample_pb2.Sample:
 Case = tuple[st.SearchStrategy[Any], Callable[[Any], Message], Callable[[Any], Any]]
 
 ROUND_TRIPS: Final[dict[str, Case]] = {
+    "missing": (missing, wire.missing_to_wire, wire.missing_from_wire),
+    "component": (contribution, wire.component_to_wire, wire.component_from_wire),
     "interval": (interval, wire.interval_to_wire, wire.interval_from_wire),
     "quality": (quality, lambda v: wire.quality_to_wire(v, "id"), wire.quality_from_wire),
     "face": (face, wire.face_to_wire, wire.face_from_wire),
@@ -153,6 +167,8 @@ TWINS: Final[list[tuple[type[Enum], Any, wire.EnumMap[Any]]]] = [
     (types.Purpose, context_pb2.Purpose, wire.PURPOSES),
     (types.Modality, sample_pb2.Modality, wire.MODALITIES),
     (types.SampleSource, sample_pb2.SampleSource, wire.SOURCES),
+    (fingers.Impression, sample_pb2.Impression, wire.IMPRESSIONS),
+    (fingers.MissingReason, sample_pb2.MissingReason, wire.MISSING),
     (Reason, sample_pb2.Reason, wire.REASONS),
     (types.Outcome, decision_pb2.Outcome, wire.OUTCOMES),
     (types.EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, wire.ENROLLMENT_OUTCOMES),
@@ -179,17 +195,24 @@ def test_every_enumeration_of_the_contract_is_one_of_ours_or_known_to_be_its_own
         for module in (context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2)
         for name in module.DESCRIPTOR.enum_types_by_name
     }
-    ours = {value.__name__ for value in vars(types).values() if isinstance(value, type) and issubclass(value, Enum)}
+    values = (*vars(types).values(), *vars(fingers).values())
+    ours = {value.__name__ for value in values if isinstance(value, type) and issubclass(value, Enum)}
     twins = {mine.__name__ for mine, _, _ in TWINS}
-    assert twins == ours & theirs
+    assert twins == (ours & theirs) - {"FingerPosition"}
     assert theirs - twins == {
         "FingerPosition",
-        "Impression",
-        "MissingReason",
         "PadState",
         "SampleFormat",
         "SearchMode",
     }
+
+
+def test_finger_positions_are_the_contract_s_numbers() -> None:
+    theirs = sample_pb2.FingerPosition
+    names = {position.name: int(position) for position in fingers.FingerPosition if position}
+    assert {name.removeprefix("FINGER_POSITION_"): theirs.Value(name) for name in theirs.keys()[1:]} == names
+    with pytest.raises(InvalidPositionError, match=r"0\.\.15, got 16"):
+        wire.finger_position(16)
 
 
 @pytest.mark.parametrize("number", [0, 99, -1])

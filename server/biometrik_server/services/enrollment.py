@@ -8,7 +8,7 @@ from biometrik import wire
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.v1 import enrollment_service_pb2_grpc
 from biometrik_server.calls import CURRENT
-from biometrik_server.convert import Converter, refuse_missing
+from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
 
 
@@ -22,12 +22,12 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     async def Enroll(
         self, request: pb.EnrollRequest, context: "grpc.aio.ServicerContext[pb.EnrollRequest, pb.EnrollResponse]"
     ) -> pb.EnrollResponse:
-        refuse_missing(request.missing)
         who = wire.context_from_wire(request.context)
         named = request.WhichOneof("membership") == "galleries"
         enroll = partial(
             self._desk.engine.enroll,
             request.subject_id,
+            missing=[wire.missing_from_wire(row) for row in request.missing],
             galleries=tuple(request.galleries.names) if named else None,
             override=request.override_reason,
             context=who,

@@ -51,6 +51,7 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
             max_fpir=self._max_fpir(options),
             galleries=tuple(options.galleries) or None,
             max_candidates=options.max_candidates or _DEFAULT_CANDIDATES,
+            real_evidence=options.threshold.real_evidence,
         )
         return pb.IdentifyStoredResponse(identification=wire.identification_to_wire(found, CURRENT.get().locale))
 
@@ -107,6 +108,7 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
             max_fpir=max_fpir,
             galleries=tuple(options.galleries) or None,
             max_candidates=options.max_candidates or _DEFAULT_CANDIDATES,
+            real_evidence=options.threshold.real_evidence,
             excluding=options.excluded_subject_id,
         )
         return await self._desk.answer(lambda: self._convert.presented(request.samples), identify)

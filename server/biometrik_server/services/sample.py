@@ -55,10 +55,10 @@ class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
         context: "grpc.aio.ServicerContext[pb.CompareSamplesRequest, pb.CompareSamplesResponse]",
     ) -> pb.CompareSamplesResponse:
         max_fmr = self._convert.max_fmr(request.threshold)
-        count = len(request.probe)
+        count, real = len(request.probe), request.threshold.real_evidence
         decision = await self._desk.answer(
             lambda: self._convert.presented(request.probe) + self._convert.presented(request.reference),
-            lambda both: self._desk.engine.compare(both[:count], both[count:], max_fmr=max_fmr),
+            lambda both: self._desk.engine.compare(both[:count], both[count:], max_fmr=max_fmr, real_evidence=real),
         )
         return pb.CompareSamplesResponse(decision=wire.decision_to_wire(decision, CURRENT.get().locale))
 

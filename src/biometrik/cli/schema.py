@@ -39,7 +39,7 @@ from biometrik.types import (
     SampleReport,
     Subject,
 )
-from biometrik.wording import Evidence, is_capped
+from biometrik.wording import Evidence
 
 if TYPE_CHECKING:
     from biometrik.client import ServedModel
@@ -58,7 +58,7 @@ def decision(value: Decision, evidence: Evidence, files: Sequence[Path], locale:
         "reasons": _reasons(value.reasons, locale),
         "score": value.score,
         "threshold": value.threshold,
-        "capped": value.raw_score is not None and is_capped(value.raw_score, evidence),
+        "capped": value.capped,
         "max_fmr": value.max_fmr,
         "achieved_fmr": rate(value.achieved_fmr),
         "raw_score": value.raw_score,
@@ -176,7 +176,7 @@ def _candidate(value: Candidate, evidence: Evidence) -> Json:
         "encounter_id": value.encounter_id,
         "galleries": list(value.galleries),
         "score": value.score,
-        "capped": is_capped(value.raw_score, evidence),
+        "capped": value.capped,
         "raw_score": value.raw_score,
         "is_match": value.is_match,
     }

@@ -23,6 +23,7 @@ from biometrik.client.operations import (
 )
 from biometrik.client.synchronous import pieces
 from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -123,19 +124,26 @@ class AsyncClient:
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
         policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
         sides = await self._presented(probe), await self._presented(reference)
-        return await self._do(self._operations.compare(*sides, max_fmr, policy))
+        return await self._do(self._operations.compare(*sides, max_fmr, policy, real_evidence))
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
     async def verify(
-        self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+        self,
+        subject_id: str,
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is the enrolled subject; see :meth:`biometrik.Engine.verify`."""
         presented = await self._presented(samples)
-        return await self._do(self._operations.verify(presented, max_fmr, policy, subject_id=subject_id))
+        return await self._do(self._operations.verify(presented, max_fmr, policy, real_evidence, subject_id=subject_id))
 
     async def verify_any(
         self,
@@ -144,17 +152,28 @@ class AsyncClient:
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
         policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is one of a few; see :meth:`biometrik.Engine.verify_any`."""
         presented = await self._presented(samples)
-        return await self._do(self._operations.verify(presented, max_fmr, policy, subject_ids=tuple(subject_ids)))
+        return await self._do(
+            self._operations.verify(presented, max_fmr, policy, real_evidence, subject_ids=tuple(subject_ids))
+        )
 
     async def verify_encounter(
-        self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+        self,
+        encounter_id: str,
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is who was enrolled then; see :meth:`biometrik.Engine.verify_encounter`."""
         presented = await self._presented(samples)
-        return await self._do(self._operations.verify(presented, max_fmr, policy, encounter_id=encounter_id))
+        return await self._do(
+            self._operations.verify(presented, max_fmr, policy, real_evidence, encounter_id=encounter_id)
+        )
 
     async def identify(
         self,
@@ -165,9 +184,10 @@ class AsyncClient:
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
         excluding: str = "",
+        real_evidence: bool = False,
     ) -> Identification:
         """Search for the person; see :meth:`biometrik.Engine.identify`."""
-        options = search_options(max_fpir, policy, galleries, max_candidates, excluding)
+        options = search_options(max_fpir, policy, galleries, max_candidates, excluding, real_evidence)
         return await self._do(self._operations.identify(await self._presented(samples), options))
 
     async def identify_stored(
@@ -178,9 +198,10 @@ class AsyncClient:
         policy: str = "",
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
+        real_evidence: bool = False,
     ) -> Identification:
         """Search with what is stored of a subject; see :meth:`biometrik.Engine.identify_stored`."""
-        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
         return await self._do(self._operations.identify_stored(subject_id, options))
 
     async def identify_many(
@@ -191,6 +212,7 @@ class AsyncClient:
         policy: str = "",
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
+        real_evidence: bool = False,
         timeout_s: float | None = None,
     ) -> AsyncIterator[tuple[str, Identification | BiometrikError]]:
         """Search for many people over one stream.
@@ -199,7 +221,7 @@ class AsyncClient:
         ----------
         people : async iterable of (tag, samples)
             Read as the service takes them. Tags are the caller's, at most 128 characters.
-        max_fpir, policy, galleries, max_candidates
+        max_fpir, policy, galleries, max_candidates, real_evidence
             As for :meth:`identify`, for all of them.
         timeout_s : float or None
             For the whole stream; None for no bound.
@@ -214,7 +236,7 @@ class AsyncClient:
         ServiceError
             The stream broke: those without an answer must be asked again.
         """
-        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
         call = self._channel.stream_stream(
             _IDENTIFY_MANY,
             identification_service_pb2.IdentifyManyRequest.SerializeToString,
@@ -254,13 +276,14 @@ class AsyncClient:
         subject_id: str,
         samples: Sequence[Sample],
         *,
+        missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = await self._presented(samples)
-        return await self._do(self._operations.enroll(subject_id, presented, galleries, override, context))
+        return await self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
 
     async def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from biometrik import wire
 from biometrik.client.connection import error_of
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
+from biometrik.fingers import NATIVE_PPI, FingerprintImage, MissingSample
 from biometrik.imaging import encode_png
 from biometrik.reasons import Locale
 from biometrik.samples import Sample, UnreadableSample
@@ -24,6 +25,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    Modality,
     RequestContext,
     SampleReport,
     Subject,
@@ -171,6 +173,11 @@ class Operations:
             message = sample_pb2.Sample(modality=sample_pb2.MODALITY_FACE)
             if isinstance(sample, FaceImage):
                 wire.origin_to_wire(sample.origin, message)
+            elif isinstance(sample, FingerprintImage):
+                wire.write_print(sample, message)
+            elif sample.trait.modality is Modality.FINGER:  # unreadable, so its resolution says nothing
+                message.modality, message.ppi = sample_pb2.MODALITY_FINGER, NATIVE_PPI
+                message.position = sample.trait.position  # type: ignore[assignment]  # the contract's numbers
             data = content(sample)
             if len(data) <= room:
                 message.data = data
@@ -202,11 +209,11 @@ class Operations:
         )
 
     def compare(
-        self, probe: Presentations, reference: Presentations, max_fmr: float, policy: str
+        self, probe: Presentations, reference: Presentations, max_fmr: float, policy: str, real_evidence: bool = False
     ) -> Operation[Decision]:
         """CompareSamples."""
         request = sample_service_pb2.CompareSamplesRequest(
-            context=self.context(), probe=probe, reference=reference, threshold=_fmr(max_fmr, policy)
+            context=self.context(), probe=probe, reference=reference, threshold=_fmr(max_fmr, policy, real_evidence)
         )
         return Operation(
             f"{_PACKAGE}.SampleService/CompareSamples",
@@ -222,6 +229,7 @@ class Operations:
         samples: Presentations,
         max_fmr: float,
         policy: str,
+        real_evidence: bool = False,
         *,
         subject_id: str | None = None,
         encounter_id: str | None = None,
@@ -229,7 +237,7 @@ class Operations:
     ) -> Operation[Decision]:
         """Verify, against the one of the three that is given."""
         request = verification_service_pb2.VerifyRequest(
-            context=self.context(), samples=samples, threshold=_fmr(max_fmr, policy)
+            context=self.context(), samples=samples, threshold=_fmr(max_fmr, policy, real_evidence)
         )
         # Also empty ones are sent as what they are: the service says what is wrong with them.
         if subject_id is not None:
@@ -284,10 +292,15 @@ class Operations:
         galleries: Sequence[str] | None,
         override: str,
         context: RequestContext | None,
+        missing: Sequence[MissingSample] = (),
     ) -> Operation[Enrollment]:
         """Enroll."""
         request = enrollment_service_pb2.EnrollRequest(
-            context=self._writing(context), subject_id=subject_id, samples=samples, override_reason=override
+            context=self._writing(context),
+            subject_id=subject_id,
+            samples=samples,
+            missing=[wire.missing_to_wire(row) for row in missing],
+            override_reason=override,
         )
         if galleries is None:
             request.default_gallery = True
@@ -456,7 +469,12 @@ def content(sample: Sample) -> bytes:
 
 
 def search_options(
-    max_fpir: float | None, policy: str, galleries: Sequence[str] | None, max_candidates: int, excluding: str
+    max_fpir: float | None,
+    policy: str,
+    galleries: Sequence[str] | None,
+    max_candidates: int,
+    excluding: str,
+    real_evidence: bool = False,
 ) -> identification_service_pb2.SearchOptions:
     """Return what is searched, and how much of it is wanted."""
     if galleries is not None and not galleries:  # in the contract that asks for all
@@ -466,6 +484,8 @@ def search_options(
         max_candidates=_counted("max_candidates", max_candidates, least=1),
         excluded_subject_id=excluding,
     )
+    if real_evidence:
+        options.threshold.real_evidence = True
     if policy:
         options.threshold.policy = policy
     elif max_fpir is None:
@@ -494,8 +514,10 @@ def _only_samples(presentations: Presentations) -> list[sample_pb2.Sample]:
     return [presentation.sample for presentation in presentations]
 
 
-def _fmr(max_fmr: float, policy: str) -> decision_pb2.Threshold:
-    return decision_pb2.Threshold(policy=policy) if policy else decision_pb2.Threshold(fmr=max_fmr)
+def _fmr(max_fmr: float, policy: str, real_evidence: bool) -> decision_pb2.Threshold:
+    if policy:
+        return decision_pb2.Threshold(policy=policy, real_evidence=real_evidence)
+    return decision_pb2.Threshold(fmr=max_fmr, real_evidence=real_evidence)
 
 
 def _named(gallery: str | None) -> str:

@@ -24,6 +24,7 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -125,19 +126,26 @@ class Client:
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
         policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
         sides = self._presented(probe), self._presented(reference)
-        return self._do(self._operations.compare(*sides, max_fmr, policy))
+        return self._do(self._operations.compare(*sides, max_fmr, policy, real_evidence))
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 
     def verify(
-        self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+        self,
+        subject_id: str,
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is the enrolled subject; see :meth:`biometrik.Engine.verify`."""
         presented = self._presented(samples)
-        return self._do(self._operations.verify(presented, max_fmr, policy, subject_id=subject_id))
+        return self._do(self._operations.verify(presented, max_fmr, policy, real_evidence, subject_id=subject_id))
 
     def verify_any(
         self,
@@ -146,17 +154,26 @@ class Client:
         *,
         max_fmr: float = DEFAULT_MAX_FMR,
         policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is one of a few; see :meth:`biometrik.Engine.verify_any`."""
         presented = self._presented(samples)
-        return self._do(self._operations.verify(presented, max_fmr, policy, subject_ids=tuple(subject_ids)))
+        return self._do(
+            self._operations.verify(presented, max_fmr, policy, real_evidence, subject_ids=tuple(subject_ids))
+        )
 
     def verify_encounter(
-        self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float = DEFAULT_MAX_FMR, policy: str = ""
+        self,
+        encounter_id: str,
+        samples: Sequence[Sample],
+        *,
+        max_fmr: float = DEFAULT_MAX_FMR,
+        policy: str = "",
+        real_evidence: bool = False,
     ) -> Decision:
         """Say whether the person is who was enrolled then; see :meth:`biometrik.Engine.verify_encounter`."""
         presented = self._presented(samples)
-        return self._do(self._operations.verify(presented, max_fmr, policy, encounter_id=encounter_id))
+        return self._do(self._operations.verify(presented, max_fmr, policy, real_evidence, encounter_id=encounter_id))
 
     def identify(
         self,
@@ -167,9 +184,10 @@ class Client:
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
         excluding: str = "",
+        real_evidence: bool = False,
     ) -> Identification:
         """Search for the person; see :meth:`biometrik.Engine.identify`."""
-        options = search_options(max_fpir, policy, galleries, max_candidates, excluding)
+        options = search_options(max_fpir, policy, galleries, max_candidates, excluding, real_evidence)
         return self._do(self._operations.identify(self._presented(samples), options))
 
     def identify_stored(
@@ -180,9 +198,10 @@ class Client:
         policy: str = "",
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
+        real_evidence: bool = False,
     ) -> Identification:
         """Search with what is stored of a subject; see :meth:`biometrik.Engine.identify_stored`."""
-        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
         return self._do(self._operations.identify_stored(subject_id, options))
 
     def identify_many(
@@ -193,6 +212,7 @@ class Client:
         policy: str = "",
         galleries: Sequence[str] | None = None,
         max_candidates: int = 10,
+        real_evidence: bool = False,
         timeout_s: float | None = None,
     ) -> Iterator[tuple[str, Identification | BiometrikError]]:
         """Search for many people over one stream.
@@ -201,7 +221,7 @@ class Client:
         ----------
         people : iterable of (tag, samples)
             Read as the service takes them. Tags are the caller's, at most 128 characters.
-        max_fpir, policy, galleries, max_candidates
+        max_fpir, policy, galleries, max_candidates, real_evidence
             As for :meth:`identify`, for all of them.
         timeout_s : float or None
             For the whole stream; None for no bound.
@@ -216,7 +236,7 @@ class Client:
         ServiceError
             The stream broke: those without an answer must be asked again.
         """
-        options = search_options(max_fpir, policy, galleries, max_candidates, "")
+        options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
         call = self._channel.stream_stream(
             _IDENTIFY_MANY,
             identification_service_pb2.IdentifyManyRequest.SerializeToString,
@@ -252,13 +272,14 @@ class Client:
         subject_id: str,
         samples: Sequence[Sample],
         *,
+        missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = self._presented(samples)
-        return self._do(self._operations.enroll(subject_id, presented, galleries, override, context))
+        return self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
 
     def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""

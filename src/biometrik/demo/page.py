@@ -217,14 +217,13 @@ def _answer(step: Step, story: Story) -> str:
 
 
 def _compared(decision: Decision, table: CalibrationTable) -> str:
-    if decision.score is None or decision.raw_score is None:
+    if decision.score is None:
         return '<p class="words">Nothing could be compared.</p>'
     comparison = f"Score {wording.against_threshold(decision.score, decision.threshold)}"
-    capped = wording.is_capped(decision.raw_score, table)
     words = (
         f"{comparison}, but nobody is refused on such a photograph."
         if decision.outcome is Outcome.INCONCLUSIVE
-        else f"{comparison}: {wording.strength(decision.score, capped=capped)}."
+        else f"{comparison}: {wording.strength(decision.score, capped=decision.capped)}."
     )
     kind, _ = _KINDS[decision.outcome.value]
     return f'<p class="words">{escape(words)}</p>{figures.scale(decision.threshold, table, decision.score, kind)}'

@@ -289,6 +289,7 @@ class Gallery:
         *,
         galleries: Sequence[str] | None = None,
         excluding: str = "",
+        fuse=None,
     ) -> SearchResult:
         """Return the subjects most similar to a probe, each once.
 
@@ -318,7 +319,12 @@ class Gallery:
         if self._behind:
             with self._write():  # brings the index up to the store first
                 pass
-        return self._searchable.search(vector, count, galleries, excluding)
+        import numpy as np
+
+        v = vector.vector if hasattr(vector, "vector") else vector
+        return self._searchable.search(
+            np.zeros(self._searchable.dimension, np.float32) if v is None else v, count, galleries, excluding
+        )
 
     def references(self, subject_id: str, *, galleries: Sequence[str] | None = None) -> list[Reference]:
         """Return a subject's active encounters with their templates, oldest first.

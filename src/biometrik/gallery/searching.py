@@ -1,17 +1,18 @@
 """What can be searched: the index and whose vectors it holds, changed together."""
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.features import Compared
 from biometrik.gallery.index import Index
 from biometrik.gallery.members import Member, Members
 from biometrik.gallery.records import MAX_PAGE, Change, check_id, chosen_galleries
-from biometrik.types import Encounter, EncounterStatus, SearchCoverage
+from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Trait
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Hit:
     galleries: tuple[str, ...]
     similarity: float
     encounters_compared: int
+    compared: Mapping[Trait, Compared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,14 @@ class Searchable:
             subject_id = member.subject_id
             if subject_id not in hits and subject_id != excluding:
                 compared = self._members.compared(subject_id, galleries)
-                hits[subject_id] = Hit(subject_id, member.encounter_id, member.galleries, similarity, compared)
+                hits[subject_id] = Hit(
+                    subject_id,
+                    member.encounter_id,
+                    member.galleries,
+                    similarity,
+                    compared,
+                    {FACE: Compared(similarity)},
+                )
         return tuple(hits.values())
 
     def _forget(self, numbers: Collection[int]) -> None:

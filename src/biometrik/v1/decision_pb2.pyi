@@ -81,22 +81,28 @@ class Threshold(_message.Message):
     FMR_FIELD_NUMBER: _builtins.int
     FPIR_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    REAL_EVIDENCE_FIELD_NUMBER: _builtins.int
     fmr: _builtins.float
     """False match rate of a 1:1 decision, above 0, below 1. 0.001 is 1 in 1,000."""
     fpir: _builtins.float
     """False positive identification rate of one search over all that it compares, above 0, below 1."""
     policy: _builtins.str
     """Name of a policy that the server's configuration holds and GetCapabilities lists."""
+    real_evidence: _builtins.bool
+    """Whether the answer must rest on calibrations from real samples alone. Otherwise tighter error rates may rest on
+    synthetic prints; each component of an answer names its calibration.
+    """
     def __init__(
         self,
         *,
         fmr: _builtins.float = ...,
         fpir: _builtins.float = ...,
         policy: _builtins.str = ...,
+        real_evidence: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fmr", b"fmr", "fpir", b"fpir", "policy", b"policy", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fmr", b"fmr", "fpir", b"fpir", "policy", b"policy", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fmr", b"fmr", "fpir", b"fpir", "policy", b"policy", "real_evidence", b"real_evidence", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["fmr", "fpir", "policy"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -139,6 +145,56 @@ class Interval(_message.Message):
 Global___Interval: _TypeAlias = Interval  # noqa: Y015
 
 @_typing.final
+class Component(_message.Message):
+    """What one trait, the face or a finger, contributed to a comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODALITY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RAW_SCORE_FIELD_NUMBER: _builtins.int
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    CALIBRATION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_CONTRACT_ID_FIELD_NUMBER: _builtins.int
+    CAPPED_FIELD_NUMBER: _builtins.int
+    modality: _sample_pb2.Modality.ValueType
+    """Face or finger."""
+    position: _sample_pb2.FingerPosition.ValueType
+    """Which finger; unspecified for a face, and where no label of the probe meets one of the reference."""
+    score: _builtins.float
+    """-10 log10(FMR) of this trait alone, corrected for its comparisons."""
+    raw_score: _builtins.float
+    """The comparator's own similarity, the best of the comparisons."""
+    comparisons: _builtins.int
+    """Pairs of samples of this trait that were held against each other."""
+    calibration_id: _builtins.str
+    """The evidence behind the score."""
+    model_contract_id: _builtins.str
+    """The models."""
+    capped: _builtins.bool
+    """Whether the evidence reaches no further: the score is "this much or more"."""
+    def __init__(
+        self,
+        *,
+        modality: _sample_pb2.Modality.ValueType = ...,
+        position: _sample_pb2.FingerPosition.ValueType = ...,
+        score: _builtins.float = ...,
+        raw_score: _builtins.float = ...,
+        comparisons: _builtins.int = ...,
+        calibration_id: _builtins.str = ...,
+        model_contract_id: _builtins.str = ...,
+        capped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "capped", b"capped", "comparisons", b"comparisons", "modality", b"modality", "model_contract_id", b"model_contract_id", "position", b"position", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Component: _TypeAlias = Component  # noqa: Y015
+
+@_typing.final
 class Decision(_message.Message):
     """The answer of a 1:1 or 1:few comparison, with what it rests on: evidence for an officer, who decides."""
 
@@ -157,6 +213,7 @@ class Decision(_message.Message):
     CALIBRATION_ID_FIELD_NUMBER: _builtins.int
     MODEL_CONTRACT_ID_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """MATCH, NO_MATCH or INCONCLUSIVE."""
     score: _builtins.float
@@ -166,7 +223,7 @@ class Decision(_message.Message):
     max_fmr: _builtins.float
     """The FMR that the threshold stands for, as asked."""
     raw_score: _builtins.float
-    """The comparator's own similarity behind the score. Not set where nothing was compared."""
+    """The comparator's own similarity behind the score. Not set where nothing was compared, or several traits were."""
     comparisons: _builtins.int
     """References that the probe was held against; the score is corrected for their number."""
     subject_id: _builtins.str
@@ -189,6 +246,10 @@ class Decision(_message.Message):
     def samples(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.SampleReport]:
         """A row per sample of the request, in its order; for comparisons of two sides the probe's, then the reference's."""
 
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___Component]:
+        """A row per trait that was compared, of the reference that fits best."""
+
     def __init__(
         self,
         *,
@@ -205,10 +266,11 @@ class Decision(_message.Message):
         calibration_id: _builtins.str = ...,
         model_contract_id: _builtins.str = ...,
         samples: _abc.Iterable[_sample_pb2.SampleReport] | None = ...,
+        components: _abc.Iterable[Global___Component] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "achieved_fmr", b"achieved_fmr", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "achieved_fmr", b"achieved_fmr", "advice", b"advice", "calibration_id", b"calibration_id", "comparisons", b"comparisons", "encounter_id", b"encounter_id", "max_fmr", b"max_fmr", "model_contract_id", b"model_contract_id", "outcome", b"outcome", "raw_score", b"raw_score", "samples", b"samples", "score", b"score", "subject_id", b"subject_id", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "achieved_fmr", b"achieved_fmr", "advice", b"advice", "calibration_id", b"calibration_id", "comparisons", b"comparisons", "components", b"components", "encounter_id", b"encounter_id", "max_fmr", b"max_fmr", "model_contract_id", b"model_contract_id", "outcome", b"outcome", "raw_score", b"raw_score", "samples", b"samples", "score", b"score", "subject_id", b"subject_id", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__raw_score: _TypeAlias = _typing.Literal["raw_score"]  # noqa: Y015
     _WhichOneofArgType__raw_score: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score"]  # noqa: Y015
@@ -234,6 +296,7 @@ class Candidate(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RAW_SCORE_FIELD_NUMBER: _builtins.int
     IS_MATCH_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """1 is the best."""
     subject_id: _builtins.str
@@ -243,12 +306,16 @@ class Candidate(_message.Message):
     score: _builtins.float
     """-10 log10(FMR) of the comparison with this subject, on the same scale as a verification's."""
     raw_score: _builtins.float
-    """The comparator's similarity behind it."""
+    """The comparator's similarity behind it. Not set where several traits were compared."""
     is_match: _builtins.bool
     """Whether the score reaches the threshold in force; false where none was."""
     @_builtins.property
     def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Galleries that hold this encounter."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___Component]:
+        """A row per trait that was compared."""
 
     def __init__(
         self,
@@ -258,14 +325,17 @@ class Candidate(_message.Message):
         encounter_id: _builtins.str = ...,
         galleries: _abc.Iterable[_builtins.str] | None = ...,
         score: _builtins.float = ...,
-        raw_score: _builtins.float = ...,
+        raw_score: _builtins.float | None = ...,
         is_match: _builtins.bool = ...,
+        components: _abc.Iterable[Global___Component] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "raw_score", b"raw_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encounter_id", b"encounter_id", "galleries", b"galleries", "is_match", b"is_match", "rank", b"rank", "raw_score", b"raw_score", "score", b"score", "subject_id", b"subject_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "components", b"components", "encounter_id", b"encounter_id", "galleries", b"galleries", "is_match", b"is_match", "rank", b"rank", "raw_score", b"raw_score", "score", b"score", "subject_id", b"subject_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__raw_score: _TypeAlias = _typing.Literal["raw_score"]  # noqa: Y015
+    _WhichOneofArgType__raw_score: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_score) -> _WhichOneofReturnType__raw_score | None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 

@@ -138,8 +138,10 @@ class _ImpressionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Impression
     """A scan of an inked, rolled print."""
     IMPRESSION_SWIPE: _Impression.ValueType  # 5
     """A finger swiped over a line sensor."""
-    IMPRESSION_CONTACTLESS: _Impression.ValueType  # 6
+    IMPRESSION_LIVE_CONTACTLESS: _Impression.ValueType  # 6
     """Taken without contact."""
+    IMPRESSION_LATENT: _Impression.ValueType  # 7
+    """Lifted from a surface."""
 
 class Impression(_Impression, metaclass=_ImpressionEnumTypeWrapper):
     """How a print was taken (ISO/IEC 19794-2)."""
@@ -156,8 +158,10 @@ IMPRESSION_NONLIVE_ROLLED: Impression.ValueType  # 4
 """A scan of an inked, rolled print."""
 IMPRESSION_SWIPE: Impression.ValueType  # 5
 """A finger swiped over a line sensor."""
-IMPRESSION_CONTACTLESS: Impression.ValueType  # 6
+IMPRESSION_LIVE_CONTACTLESS: Impression.ValueType  # 6
 """Taken without contact."""
+IMPRESSION_LATENT: Impression.ValueType  # 7
+"""Lifted from a surface."""
 Global___Impression: _TypeAlias = Impression  # noqa: Y015
 
 class _SampleFormat:
@@ -364,6 +368,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The finger lies too low."""
     REASON_MOVE_FINGER_DOWN: _Reason.ValueType  # 34
     """The finger lies too high."""
+    REASON_SAME_FINGER_TWICE: _Reason.ValueType  # 35
+    """One finger was presented as two."""
+    REASON_NOTHING_IN_COMMON: _Reason.ValueType  # 36
+    """Nothing of what was presented is enrolled."""
+    REASON_TOO_FEW_SAMPLES: _Reason.ValueType  # 37
+    """Too few samples could be used for the error rate asked for."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why an answer is what it is; a stable code for a cause that an operator can act on."""
@@ -438,6 +448,12 @@ REASON_MOVE_FINGER_UP: Reason.ValueType  # 33
 """The finger lies too low."""
 REASON_MOVE_FINGER_DOWN: Reason.ValueType  # 34
 """The finger lies too high."""
+REASON_SAME_FINGER_TWICE: Reason.ValueType  # 35
+"""One finger was presented as two."""
+REASON_NOTHING_IN_COMMON: Reason.ValueType  # 36
+"""Nothing of what was presented is enrolled."""
+REASON_TOO_FEW_SAMPLES: Reason.ValueType  # 37
+"""Too few samples could be used for the error rate asked for."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _PadState:
@@ -869,12 +885,18 @@ class SampleReport(_message.Message):
     FACES_FOUND_FIELD_NUMBER: _builtins.int
     FACE_FIELD_NUMBER: _builtins.int
     PAD_FIELD_NUMBER: _builtins.int
+    MODALITY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its place in the request, from 0."""
     usable: _builtins.bool
     """Whether it could be compared."""
     faces_found: _builtins.int
     """Number of faces in the image."""
+    modality: Global___Modality.ValueType
+    """What the sample shows, or was said to show."""
+    position: Global___FingerPosition.ValueType
+    """Which finger; unspecified for a face or an unknown finger."""
     @_builtins.property
     def advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advice]:
         """Why not, or what to do better."""
@@ -901,10 +923,12 @@ class SampleReport(_message.Message):
         faces_found: _builtins.int = ...,
         face: Global___Face | None = ...,
         pad: Global___PadResult | None = ...,
+        modality: Global___Modality.ValueType = ...,
+        position: Global___FingerPosition.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "pad", b"pad", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "face", b"face", "faces_found", b"faces_found", "index", b"index", "pad", b"pad", "quality", b"quality", "usable", b"usable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "face", b"face", "faces_found", b"faces_found", "index", b"index", "modality", b"modality", "pad", b"pad", "position", b"position", "quality", b"quality", "usable", b"usable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,10 @@ from biometrik.errors import BiometrikError, ServiceTimeoutError, ServiceUnavail
 from biometrik.samples import UnreadableSample
 
 #: What only makes sense in process.
-_IN_PROCESS = {"open", "close", "prepare", "events", "foreign_templates", "model_contract_id", "calibration"}
+_IN_PROCESS = {
+    *("open", "close", "prepare", "events", "foreign_templates"),
+    *("model_contract_id", "contract_id", "calibration", "scale"),
+}
 _DECIDING = {"compare", "verify", "verify_any", "verify_encounter", "identify", "identify_stored"}
 
 

@@ -13,23 +13,30 @@ from hypothesis import strategies as st
 from biometrik.errors import (
     BiometrikError,
     InvalidInputError,
+    InvalidPositionError,
+    ResolutionMissingError,
     TemplateFormatError,
     UnsupportedFormatError,
     UnsupportedModalityError,
     UploadNotFoundError,
 )
+from biometrik.fingers import FingerPosition, FingerprintImage, Impression
+from biometrik.formats import iso19794_4
+from biometrik.formats.image_record import ImageRecord, ImageView
 from biometrik.imaging import encode_png
 from biometrik.samples import UnreadableSample
-from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, FaceImage, Modality, SampleSource, Template
+from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, FaceImage, Modality, SampleSource, Template, Trait
 from biometrik.v1 import decision_pb2, sample_pb2
 from biometrik.wire import template_to_wire
 from biometrik_server.access import ANONYMOUS
 from biometrik_server.calls import CURRENT, Call
 from biometrik_server.config import ServerConfig
-from biometrik_server.convert import Converter, page_size, paged, refuse_missing
+from biometrik_server.convert import Converter, page_size, paged
 from biometrik_server.uploads import Uploads
 
 PNG = encode_png(np.full((40, 60, 3), 200, dtype=np.uint8))
+GRAY = np.arange(2400, dtype=np.uint8).reshape(40, 60)
+GRAY_PNG = encode_png(GRAY)
 FACE = sample_pb2.MODALITY_FACE
 UPLOADS = Uploads(max_bytes_each=1 << 20, max_bytes_all=1 << 20, lifetime_s=60.0, clock=lambda: 0.0)
 CONVERT = Converter(ServerConfig.load(None, {"database": ":memory:"}), UPLOADS)
@@ -87,7 +94,6 @@ def test_an_upload_is_used_by_its_owner() -> None:
     ("fields", "error", "said"),
     [
         ({"modality": 0}, UnsupportedModalityError, "MODALITY_FACE"),
-        ({"modality": sample_pb2.MODALITY_FINGER}, UnsupportedModalityError, "fingers are not served"),
         ({"modality": 77}, UnsupportedModalityError, "modality"),
         ({"position": sample_pb2.FINGER_POSITION_LEFT_THUMB}, InvalidInputError, "position"),
         ({"impression": sample_pb2.IMPRESSION_SWIPE}, InvalidInputError, "impression"),
@@ -112,6 +118,70 @@ def test_a_sample_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(error, match=said):
         CONVERT.samples([_sample(**fields)])
+
+
+def _print(**fields: Any) -> sample_pb2.Sample:
+    index = sample_pb2.FINGER_POSITION_RIGHT_INDEX
+    return sample_pb2.Sample(
+        **{"modality": sample_pb2.MODALITY_FINGER, "position": index, "ppi": 500.0, "data": GRAY_PNG, **fields}
+    )
+
+
+def test_a_print_is_decoded_with_what_is_said_of_it() -> None:
+    (image,) = CONVERT.samples([_print(impression=sample_pb2.IMPRESSION_LIVE_ROLLED, device_ref="scanner 1")])
+    assert isinstance(image, FingerprintImage)
+    np.testing.assert_array_equal(image.pixels, GRAY)
+    assert (image.ppi, image.position, image.impression) == (500.0, 2, Impression.LIVE_ROLLED)
+    assert (image.encoded, image.origin.device_ref) == (GRAY_PNG, "scanner 1")
+
+
+def test_bare_pixels_are_a_print_of_the_size_that_is_said() -> None:
+    raw = {"format": sample_pb2.SAMPLE_FORMAT_RAW8, "data": GRAY.tobytes(), "width_px": 60, "height_px": 40}
+    image, short = CONVERT.samples([_print(**raw), _print(**{**raw, "height_px": 41})])
+    assert isinstance(image, FingerprintImage)
+    np.testing.assert_array_equal(image.pixels, GRAY)
+    assert isinstance(short, UnreadableSample)
+    assert short.trait == Trait.finger(2)
+
+
+def test_a_finger_image_record_says_resolution_and_position_itself() -> None:
+    record = iso19794_4.write(ImageRecord((ImageView.of(FingerprintImage(GRAY, 500.0, FingerPosition.LEFT_THUMB)),)))
+    said = {"format": sample_pb2.SAMPLE_FORMAT_FIR, "data": record, "ppi": 0.0}
+    (image,) = CONVERT.samples([_print(**said, position=0)])
+    assert isinstance(image, FingerprintImage)
+    assert (image.position, image.pixels.shape) == (FingerPosition.LEFT_THUMB, GRAY.shape)
+    assert image.ppi == pytest.approx(500, rel=0.01)
+    with pytest.raises(InvalidPositionError, match="LEFT_THUMB as its record says"):
+        CONVERT.samples([_print(**said)])
+    (broken,) = CONVERT.samples([_print(**{**said, "data": record[:-1]})])
+    assert isinstance(broken, UnreadableSample)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "said"),
+    [
+        ({"ppi": 0.0}, ResolutionMissingError, "ppi: expected the scanner's resolution"),
+        ({"ppi": 72.0}, InvalidInputError, r"250\.\.1000"),
+        ({"ppi": float("nan")}, InvalidInputError, "ppi"),
+        ({"position": 16}, InvalidPositionError, "position"),
+        ({"impression": 99}, InvalidInputError, "impression"),
+        ({"width_px": 60}, InvalidInputError, "width_px"),
+        ({"format": sample_pb2.SAMPLE_FORMAT_RAW8}, InvalidInputError, "width_px, height_px: expected both for RAW8"),
+        ({"format": sample_pb2.SAMPLE_FORMAT_WEBP}, UnsupportedFormatError, "for a finger"),
+        ({"format": sample_pb2.SAMPLE_FORMAT_BMP}, UnsupportedFormatError, "expected BMP as stated, got PNG"),
+    ],
+)
+def test_a_print_that_contradicts_itself_is_refused(
+    fields: dict[str, Any], error: type[BiometrikError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        CONVERT.samples([_print(**fields)])
+
+
+def test_a_print_that_is_none_is_an_outcome_of_that_sample() -> None:
+    (bad,) = CONVERT.samples([_print(data=b"GIF89a")])
+    assert isinstance(bad, UnreadableSample)
+    assert (bad.data, bad.trait) == (b"GIF89a", Trait.finger(2))
 
 
 def test_a_sample_without_content_is_refused() -> None:
@@ -173,12 +243,6 @@ def test_targets_are_a_rate_a_policy_or_the_default() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_missing_fingers_are_refused_until_they_are_served() -> None:
-    refuse_missing([])
-    with pytest.raises(UnsupportedModalityError):
-        refuse_missing([sample_pb2.MissingSample()])
-
-
 @given(st.binary(max_size=300))
 def test_whatever_bytes_a_sample_parses_from_the_result_is_a_value_or_a_typed_error(data: bytes) -> None:
     message = sample_pb2.Presentation(sample=_sample())
@@ -190,7 +254,7 @@ def test_whatever_bytes_a_sample_parses_from_the_result_is_a_value_or_a_typed_er
         (sample,) = CONVERT.presented([message])
     except BiometrikError:
         return
-    assert isinstance(sample, FaceImage | UnreadableSample | Template)
+    assert isinstance(sample, FaceImage | FingerprintImage | UnreadableSample | Template)
 
 
 def test_page_sizes_are_bounded() -> None:

@@ -39,12 +39,11 @@ def decision(
 ) -> None:
     """Show a 1:1 decision; ``claim`` says in words what was asked."""
     lines: list[RenderableType] = [Text(claim)]
-    if value.score is not None and value.raw_score is not None:
-        capped = wording.is_capped(value.raw_score, evidence)
+    if value.score is not None:
         lines += [
             Text(f"score {wording.against_threshold(value.score, value.threshold)}", style="bold"),
             scale(value.score, value.threshold, wording.largest_score(evidence)),
-            Text(wording.strength(value.score, capped=capped)),
+            Text(wording.strength(value.score, capped=value.capped)),
         ]
     lines.append(Text(wording.asked_and_achieved("FMR", value.max_fmr, value.achieved_fmr), style="dim"))
     lines.append(Text(wording.grounds(evidence), style="dim"))

@@ -1,0 +1,205 @@
+"""What was presented, held against what is known: compare, verify, search, and say what it means."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik import answers, decision
+from biometrik.answers import Match
+from biometrik.calibration import Evidence, Scale
+from biometrik.errors import CalibrationNotFoundError, IncompatibleTemplateError
+from biometrik.features import Features
+from biometrik.gallery.gallery import Reference
+from biometrik.gallery.searching import SearchResult
+from biometrik.presentation import Presentation, Reception
+from biometrik.reasons import Reason
+from biometrik.recognition import Recognition, meeting, presented, traits_of
+from biometrik.samples import PreparedSample, Sample, as_it_is
+from biometrik.types import Decision, Identification, Modality, Template, Trait
+
+#: Chance that an enrolment of ten different fingers is held up because two of them look alike: one in a thousand.
+SAME_FINGER_FALSE_ALARM: Final = 1e-3
+
+#: Scores of references from their similarities and comparisons, by trait.
+Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
+
+
+class Examiner:
+    """Recognition and the evidence behind its similarities; thread-safe, stores nothing.
+
+    Parameters
+    ----------
+    recognition : Recognition
+        The models in force.
+    evidence : mapping of str to Evidence
+        By comparison contract.
+    max_samples : int
+        Most samples of one call.
+    """
+
+    def __init__(self, recognition: Recognition, evidence: Mapping[str, Evidence], max_samples: int) -> None:
+        self._recognition = recognition
+        self._evidence = evidence
+        self._reception = Reception(recognition, max_samples)
+
+    def scale(self, modality: Modality, *, real_evidence: bool = False) -> Scale:
+        """Return the evidence behind a modality's scores; see :meth:`biometrik.Engine.scale`."""
+        contract = self._recognition.comparison_id(modality)
+        if contract not in self._evidence:
+            raise CalibrationNotFoundError(
+                f"calibration: none for {contract}; make one with scripts/calibrate and name it in"
+                " ModelParameters.calibrations"
+            )
+        return self._evidence[contract].scale(real_only=real_evidence)
+
+    def present(self, samples: Sequence[Sample | PreparedSample]) -> Presentation:
+        """Return the samples of one call; raises as :meth:`biometrik.presentation.Reception.present`."""
+        return self._reception.present(samples)
+
+    def compare(
+        self,
+        probe: Sequence[Sample | PreparedSample],
+        reference: Sequence[Sample | PreparedSample],
+        max_fmr: float,
+        *,
+        real_evidence: bool,
+    ) -> Decision:
+        """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
+        self._reception.check_count(probe)
+        self._reception.check_count(reference)
+        shown, known = presented(probe), presented(reference)
+        scales = self._scales([*shown, *known], real_evidence=real_evidence)
+        traits = meeting(shown, known) or shown
+        operating = decision.verification(traits, scales, max_fmr, 1)
+        first, second = self.present(probe), self.present(reference)
+        moved = tuple(sample.at(i).report for i, sample in enumerate(second.samples, start=len(first.samples)))
+        compared = self._recognition.compare(first.features, second.features)
+        if compared:
+            return answers.decided(scales, operating, max_fmr, Match(compared), 1, first.reports, moved)
+        usable = first.features and second.features
+        reason = Reason.NOTHING_IN_COMMON if usable else Reason.NO_USABLE_PROBE
+        return answers.inconclusive(scales, traits, operating, max_fmr, reason, first.reports + moved)
+
+    def verify(
+        self,
+        references: Sequence[tuple[str, Reference]],
+        samples: Sequence[Sample | PreparedSample],
+        max_fmr: float,
+        *,
+        real_evidence: bool,
+    ) -> Decision:
+        """Say whether a person is one of the subjects whose references are given.
+
+        Parameters
+        ----------
+        references : sequence of (str, Reference)
+            Subject and encounter.
+        samples, max_fmr, real_evidence
+            As for :meth:`biometrik.Engine.verify`.
+        """
+        self._reception.check_count(samples)
+        shown = presented(samples)
+        known = self._comparable(references)
+        met = [meeting(shown, presented(templates)) for _, _, templates in known]
+        widest = max(met, key=len, default={}) or shown
+        scales = self._scales([*shown, *(trait for traits in met for trait in traits)], real_evidence=real_evidence)
+        operating = decision.verification(widest, scales, max_fmr, max(1, len(known)))
+        probe = self.present(samples)
+        matches = [
+            Match(compared, who, reference.encounter_id)
+            for who, reference, templates in known
+            if (compared := self._recognition.compare(probe.features, self._recognition.features(templates)))
+        ]
+        if not matches:
+            if not known:
+                reason = Reason.NO_REFERENCE
+            else:
+                reason = Reason.NOTHING_IN_COMMON if probe.features else Reason.NO_USABLE_PROBE
+            return answers.inconclusive(scales, widest, operating, max_fmr, reason, probe.reports)
+        best = max(matches, key=lambda match: self._rank(match, scales))
+        return answers.decided(scales, operating, max_fmr, best, len(matches), probe.reports)
+
+    def identify(
+        self,
+        probe: Presentation,
+        search: Callable[[Features, Fuse], SearchResult],
+        max_fpir: float | None,
+        *,
+        real_evidence: bool,
+    ) -> Identification:
+        """Search for a person; see :meth:`biometrik.Engine.identify`.
+
+        Parameters
+        ----------
+        probe : Presentation
+            Of the person.
+        search : callable
+            The gallery's, over whom it is to go; also told of a probe without features, to say over whom it would.
+        max_fpir, real_evidence
+            As there.
+        """
+        shown, used = presented(probe.samples), traits_of(probe.features)
+        scales = self._scales([*shown, *used], real_evidence=real_evidence)
+        found = search(probe.features, lambda similar, counts: decision.scores_of(similar, counts, scales))
+        return answers.identified(scales, shown, used, found, max_fpir, probe.reports)
+
+    def stored(self, references: Sequence[tuple[str, Reference]]) -> Presentation:
+        """Return what is stored of a subject as if it were presented.
+
+        Raises
+        ------
+        IncompatibleTemplateError
+            All of it is of other models.
+        """
+        templates = [as_it_is(template) for _, _, own in self._comparable(references) for template in own]
+        return Presentation(templates, self._recognition)
+
+    def same_finger_twice(self, probe: Presentation) -> frozenset[Trait]:
+        """Return the fingers of which two are one: prints that were presented as two fingers and match.
+
+        Nothing is said without a calibration for fingers.
+        """
+        prints = {position: Features(prints={0: pack}) for position, pack in probe.features.prints.items() if position}
+        if len(prints) < 2 or self._recognition.comparison_id(Modality.FINGER) not in self._evidence:
+            return frozenset()
+        scales = self._scales([Trait(Modality.FINGER)], real_evidence=False)
+        pairs = [(a, b) for a in prints for b in prints if a < b]
+        allowed = decision.each_of(SAME_FINGER_FALSE_ALARM, len(pairs))
+        threshold = decision.to_score(max(allowed, scales[Modality.FINGER].tightest_fmr))
+        found: Counter[Trait] = Counter()
+        for a, b in pairs:
+            score, *_ = decision.score_of(self._recognition.compare(prints[a], prints[b]), scales, 1)
+            if decision.reaches(score, threshold):
+                found.update((Trait(Modality.FINGER, a), Trait(Modality.FINGER, b)))
+        return frozenset(found)
+
+    @staticmethod
+    def _rank(match: Match, scales: Mapping[Modality, Scale]) -> tuple[float, float]:
+        # Beyond the tightest rate scores no longer grow: similarities still tell the better of two.
+        score, components = decision.score_of(match.compared, scales, 1)
+        return score, sum(component.raw_score for component in components)
+
+    def _scales(self, traits: Iterable[Trait], *, real_evidence: bool) -> dict[Modality, Scale]:
+        modalities = dict.fromkeys(trait.modality for trait in traits)
+        return {modality: self.scale(modality, real_evidence=real_evidence) for modality in modalities}
+
+    def _comparable(
+        self, references: Sequence[tuple[str, Reference]]
+    ) -> list[tuple[str, Reference, tuple[Template, ...]]]:
+        # With their templates of the models in force; a reference without any cannot be compared.
+        owned = [
+            (who, reference, tuple(template for template in reference.templates if self._recognition.owns(template)))
+            for who, reference in references
+        ]
+        kept = [row for row in owned if row[2]]
+        if references and not kept:
+            other = references[0][1].templates[0]
+            raise IncompatibleTemplateError(
+                f"template: expected models {self._recognition.contract_id(other.modality)}, got"
+                f" {other.model_contract_id}; enrol the subject again, or open the database with the models that it"
+                " was made with"
+            )
+        return kept

@@ -12,11 +12,13 @@ from biometrik.config import (
     DetectionParameters,
     EngineConfig,
     FaceParameters,
+    FingerParameters,
     FacePolicy,
     ModelParameters,
     RuntimeParameters,
 )
 from biometrik.errors import InvalidInputError
+from biometrik.types import Modality
 from biometrik_server.access import Client, Scope
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -90,6 +92,9 @@ class Engine(_Section):
     flip: bool = False
     face_policy: FacePolicy = FacePolicy.LARGEST_CENTRAL
     quality_profile: str = "counter"
+    extractor: str = "leader"
+    preload: tuple[Modality, ...] = (Modality.FACE,)
+    """Whose models are opened at start besides the faces'; others when the first sample of them comes."""
     cache: Path | None = None
     pack: Path | None = None
     calibrations: tuple[Path, ...] = ()
@@ -106,6 +111,7 @@ class Engine(_Section):
                 flip=self.flip,
                 quality_profile=self.quality_profile,
             ),
+            finger=FingerParameters(extractor=self.extractor),
             runtime=RuntimeParameters(
                 provider=self.provider,
                 precision=self.precision,
@@ -115,6 +121,7 @@ class Engine(_Section):
             ),
             models=ModelParameters(cache=self.cache, pack=self.pack, calibrations=self.calibrations),
             require_consent=self.require_consent,
+            preload=self.preload,
         )
 
 

@@ -1,6 +1,6 @@
 """Similarities and what they rest on, as the answers that callers get."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from biometrik import decision
@@ -84,7 +84,7 @@ def decided(
 
 def inconclusive(
     scales: Mapping[Modality, Scale],
-    traits: Sequence[Trait],
+    traits: Collection[Trait],
     operating: Operating,
     max_fmr: float,
     reason: Reason,

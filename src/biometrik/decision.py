@@ -288,11 +288,12 @@ def _achieved(fmr: float, compared: Mapping[Trait, int], scales: Mapping[Modalit
         )
         for (trait, rate), n in zip(common.items(), compared.values(), strict=True)
     }
-    bounds = [
-        fused_rate({trait: getattr(interval, name) for trait, interval in measured.items()})
-        for name in ("value", "low", "high")
-    ]
-    return Interval(*bounds, next(iter(measured.values())).confidence)
+    return Interval(
+        fused_rate({trait: interval.value for trait, interval in measured.items()}),
+        fused_rate({trait: interval.low for trait, interval in measured.items()}),
+        fused_rate({trait: interval.high for trait, interval in measured.items()}),
+        min(interval.confidence for interval in measured.values()),
+    )
 
 
 def _spread(single: Interval, count: int) -> Interval:

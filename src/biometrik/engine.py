@@ -10,12 +10,12 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self
 
-from biometrik.calibration import Evidence, Scale, load_calibrations
+from biometrik.calibration import CalibrationTable, Evidence, Scale, load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import ConsentMissingError, EngineClosedError, EngineStateError, InvalidInputError
 from biometrik.examiner import Examiner, Fuse
 from biometrik.features import Features
-from biometrik.fingers import MissingSample
+from biometrik.fingers import FingerprintImage, MissingSample
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.records import DEFAULT_GALLERY, check_id
@@ -157,6 +157,11 @@ class Engine:
         """The evidence behind the scores of faces; raises as :meth:`scale`."""
         return self.scale(Modality.FACE)
 
+    @property
+    def calibrations(self) -> tuple[CalibrationTable, ...]:
+        """The tables in force: those of faces, and of fingers once their models are opened."""
+        return self._examiner.calibrations
+
     def scale(self, modality: Modality, *, real_evidence: bool = False) -> Scale:
         """Return the evidence behind a modality's scores.
 
@@ -270,6 +275,27 @@ class Engine:
         """
         with self._call():
             return self._examiner.compare(probe, reference, max_fmr, real_evidence=real_evidence)
+
+    def draw_pairs(self, probe: FingerprintImage, reference: FingerprintImage) -> bytes:
+        """Return a picture of two prints side by side, with their minutiae and lines between the pairs that match.
+
+        Parameters
+        ----------
+        probe, reference : FingerprintImage
+            Left and right.
+
+        Returns
+        -------
+        bytes
+            A PNG file. It shows a person's prints: biometric data.
+
+        Raises
+        ------
+        InvalidInputError
+            One of them is no print.
+        """
+        with self._call():
+            return self._recognition.draw_pairs(probe, reference)
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from biometrik import answers, decision
 from biometrik.answers import Match
-from biometrik.calibration import Evidence, Scale
+from biometrik.calibration import CalibrationTable, Evidence, Scale
 from biometrik.errors import CalibrationNotFoundError, IncompatibleTemplateError
 from biometrik.features import Features
 from biometrik.gallery.gallery import Reference
@@ -54,6 +54,13 @@ class Examiner:
                 " ModelParameters.calibrations"
             )
         return self._evidence[contract].scale(real_only=real_evidence)
+
+    @property
+    def calibrations(self) -> tuple[CalibrationTable, ...]:
+        """The tables in force of every modality whose models are open, real ones first."""
+        contracts = [self._recognition.comparison_id(modality) for modality in self._recognition.open_modalities]
+        found = [self._evidence[contract] for contract in contracts if contract in self._evidence]
+        return tuple(table for own in found for table in (own.real, own.synthetic) if table is not None)
 
     def present(self, samples: Sequence[Sample | PreparedSample]) -> Presentation:
         """Return the samples of one call; raises as :meth:`biometrik.presentation.Reception.present`."""

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from biometrik.config import EngineConfig
-from biometrik.errors import IncompatibleTemplateError
+from biometrik.errors import IncompatibleTemplateError, InvalidInputError
 from biometrik.face.pipeline import FacePipeline, ProcessedFace, RejectedFace
 from biometrik.features import Compared, Features
 from biometrik.fingerprint import quality
+from biometrik.fingerprint.drawing import draw_pairs
 from biometrik.fingerprint.matching import MATCHERS, Matcher
 from biometrik.fingerprint.pipeline import FingerPipeline, ProcessedPrint, RejectedPrint
 from biometrik.fingers import FingerprintImage
@@ -109,6 +110,11 @@ class Recognition:
         """What compares prints; raises as :attr:`finger`."""
         return self._fingers().matcher
 
+    @property
+    def open_modalities(self) -> tuple[Modality, ...]:
+        """Those whose models are open."""
+        return (Modality.FACE, Modality.FINGER) if self._opened else (Modality.FACE,)
+
     def contract_id(self, modality: Modality) -> str:
         """Return what names the models that make a modality's templates."""
         return self.face.contract_id if modality is Modality.FACE else self.finger.contract_id
@@ -186,6 +192,17 @@ class Recognition:
             else:
                 found[trait] = self._best([*probe.prints.values()], [*reference.prints.values()])
         return found
+
+    def draw_pairs(self, probe: FingerprintImage, reference: FingerprintImage) -> bytes:
+        """Return a picture of two prints with their minutiae and the pairs found; see :meth:`biometrik.Engine.draw_pairs`."""
+        minutiae = []
+        for name, found in zip(("probe", "reference"), self.finger.process([probe, reference]), strict=True):
+            if isinstance(found, RejectedPrint):
+                raise InvalidInputError(f"{name}: expected a print, got {found.reason.value}; {found.reason.text()}")
+            minutiae.append(found.minutiae)
+        first, second = minutiae
+        alignment = self.matcher.align(self.matcher.prepare(first), self.matcher.prepare(second))
+        return draw_pairs(probe, first, reference, second, alignment.pairs)
 
     def _best(self, probes: Sequence[Any], references: Sequence[Any]) -> Compared:
         matcher = self.matcher

@@ -30,6 +30,13 @@ class Modality(Enum):
     FINGER = "finger"
 
 
+class EvidenceKind(Enum):
+    """What a calibration was measured on."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
+
 @dataclass(frozen=True, slots=True)
 class Trait:
     """What of a person is compared: the face, or one finger.

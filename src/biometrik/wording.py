@@ -2,7 +2,8 @@
 
 import datetime
 import math
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from biometrik.types import Decision, Identification, Interval, QualityComponent
 
@@ -37,6 +38,9 @@ class Evidence(Protocol):
     @property
     def tightest_raw_score(self) -> float:
         """The similarity from which on scores no longer grow."""
+
+
+E = TypeVar("E", bound=Evidence)
 
 
 def count_behind(rate: float, *, digits: int = 2) -> str:
@@ -164,6 +168,12 @@ def grounds(evidence: Evidence) -> str:
         f"{evidence.id}: {evidence.non_mated:,} comparisons of strangers among {evidence.subjects:,} people of"
         f" {evidence.dataset}, {evidence.date.isoformat()}; supports FMR {one_in(evidence.tightest_fmr)} at best"
     )
+
+
+def behind(result: Decision | Identification, calibrations: Sequence[E]) -> tuple[E, ...]:
+    """Return the calibrations that an answer names, of those in force."""
+    named = result.calibration_id.split(" + ")
+    return tuple(table for table in calibrations if table.id in named)
 
 
 def component_name(component: QualityComponent) -> str:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from biometrik import models
 from biometrik.cli import app
-from biometrik.cli import photographs as cli_photographs
+from biometrik.cli import samples as cli_samples
 from biometrik.cli.options import Output, Place, Recognition, Service, address_of
 from biometrik.config import FacePolicy
 from biometrik.demo.photographs import ASTRONAUT, CAT, GROUP, PORTRAIT, find, jpeg, photographed_again, underexposed
@@ -710,7 +710,7 @@ def test_an_interrupt_is_code_130(monkeypatch: pytest.MonkeyPatch, album: Path) 
     def interrupted(*_: object, **__: object) -> Iterator[FaceImage]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_photographs, "read", interrupted)
+    monkeypatch.setattr(cli_samples, "read", interrupted)
     answer = run("verify", "A-1", album / "bob.jpg", "--json")
     assert answer.code == 130
     assert answer.json["error"]["reason"] == "INTERRUPTED"
@@ -720,7 +720,7 @@ def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, album: Path) 
     def broken(*_: object, **__: object) -> Iterator[FaceImage]:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(cli_photographs, "read", broken)
+    monkeypatch.setattr(cli_samples, "read", broken)
     answer = run("verify", "A-1", album / "bob.jpg", "--json")
     assert answer.code == 4
     assert answer.json["error"]["reason"] == "INTERNAL"
@@ -762,7 +762,7 @@ def test_options_reach_the_configuration(tmp_path: Path) -> None:
 
 def test_many_photographs_show_progress_on_standard_error_only(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [album / "bob.jpg"] * 6
-    assert len(cli_photographs.read(paths, quiet=False)) == 6
+    assert len(cli_samples.read(paths, quiet=False)) == 6
     assert capsys.readouterr().out == ""
 
 

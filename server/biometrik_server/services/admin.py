@@ -5,12 +5,11 @@ from google.protobuf.duration_pb2 import Duration
 
 import biometrik
 from biometrik import models
-from biometrik.calibration import CalibrationTable
-from biometrik.errors import CalibrationNotFoundError
+from biometrik.types import EvidenceKind
 from biometrik.v1 import admin_service_pb2 as pb
 from biometrik.v1 import admin_service_pb2_grpc, sample_pb2
 from biometrik_server.config import ServerConfig
-from biometrik_server.convert import FACE_FORMATS
+from biometrik_server.convert import FACE_FORMATS, FINGER_FORMATS
 from biometrik_server.desk import Desk
 
 
@@ -32,8 +31,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         lifetime.FromMilliseconds(round(1000 * config.limits.upload_lifetime_s))
         return pb.GetCapabilitiesResponse(
             version=biometrik.__version__,
-            modalities=[sample_pb2.MODALITY_FACE],
-            formats=list(FACE_FORMATS),
+            modalities=[sample_pb2.MODALITY_FACE, sample_pb2.MODALITY_FINGER],
+            formats=sorted({*FACE_FORMATS, *FINGER_FORMATS}),
             model_contract_id=engine.model_contract_id,
             provider=settings.runtime.provider,
             precision=settings.runtime.precision,
@@ -71,10 +70,6 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         )
 
     def _calibrations(self) -> list[pb.Calibration]:
-        try:
-            table: CalibrationTable = self._desk.engine.calibration
-        except CalibrationNotFoundError:
-            return []
         return [
             pb.Calibration(
                 calibration_id=table.id,
@@ -85,5 +80,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 date=table.date.isoformat(),
                 tightest_fmr=table.tightest_fmr,
                 tightest_raw_score=table.tightest_raw_score,
+                model_contract_id=table.model_contract_id,
+                synthetic=table.evidence is EvidenceKind.SYNTHETIC,
             )
+            for table in self._desk.engine.calibrations
         ]

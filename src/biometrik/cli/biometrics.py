@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     Decision,
@@ -25,22 +26,28 @@ class Biometrics(Protocol):
     """
 
     @property
-    def calibration(self) -> Evidence:
-        """The evidence behind every score."""
+    def calibrations(self) -> Sequence[Evidence]:
+        """The evidence in force."""
 
     def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:
         """Grade samples."""
 
-    def compare(self, probe: Sequence[Sample], reference: Sequence[Sample], *, max_fmr: float) -> Decision:
+    def compare(
+        self, probe: Sequence[Sample], reference: Sequence[Sample], *, max_fmr: float, real_evidence: bool
+    ) -> Decision:
         """Compare two people, storing nothing."""
 
-    def verify(self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+    def verify(self, subject_id: str, samples: Sequence[Sample], *, max_fmr: float, real_evidence: bool) -> Decision:
         """Verify a claim."""
 
-    def verify_any(self, subject_ids: Sequence[str], samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+    def verify_any(
+        self, subject_ids: Sequence[str], samples: Sequence[Sample], *, max_fmr: float, real_evidence: bool
+    ) -> Decision:
         """Verify a claim to be one of a few."""
 
-    def verify_encounter(self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float) -> Decision:
+    def verify_encounter(
+        self, encounter_id: str, samples: Sequence[Sample], *, max_fmr: float, real_evidence: bool
+    ) -> Decision:
         """Verify against one encounter."""
 
     def identify(
@@ -51,6 +58,7 @@ class Biometrics(Protocol):
         galleries: Sequence[str] | None,
         max_candidates: int,
         excluding: str,
+        real_evidence: bool,
     ) -> Identification:
         """Search for a person."""
 
@@ -59,6 +67,7 @@ class Biometrics(Protocol):
         subject_id: str,
         samples: Sequence[Sample],
         *,
+        missing: Sequence[MissingSample],
         galleries: Sequence[str] | None,
         override: str,
         context: RequestContext | None,

@@ -23,7 +23,9 @@ _OUTPUT = "Output"
 _SERVICE = "Service"
 
 Subject = Annotated[str, Argument(help="Your own opaque id of the person, 1 to 128 characters.")]
-Photos = Annotated[list[Path], Argument(help="Photographs of one person: JPEG, PNG, BMP, TIFF, WebP, JPEG 2000.")]
+Photos = Annotated[
+    list[Path] | None, Argument(help="Photographs of one person: JPEG, PNG, BMP, TIFF, WebP, JPEG 2000.")
+]
 Cache = Annotated[
     Path | None,
     Option(
@@ -38,6 +40,10 @@ MaxFmr = Annotated[
     float,
     Option("--max-fmr", metavar="RATE", help="False match rate that you accept, e.g. 1e-3 for 1 in 1,000 strangers."),
 ]
+RealEvidence = Annotated[
+    bool,
+    Option("--real-evidence", help="Rest on calibrations from real samples alone, not on synthetic prints."),
+]
 Galleries = Annotated[
     list[str] | None, Option("--gallery", metavar="NAME", help="A gallery; give it again for several.")
 ]
@@ -51,8 +57,8 @@ Operator = Annotated[
 
 #: The database where none is named.
 DATABASE: Final = Path("biometrik.db")
-#: Most photographs of one person in one call; the engine's own bound.
-MAX_PHOTOGRAPHS: Final = 64
+#: Most samples of one person in one call; the engine's own bound.
+MAX_SAMPLES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ class Recognition:
                 provider=self.provider, precision=self.precision, threads=self.threads, warm_up=False
             ),
             models=ModelParameters(cache=self.cache, pack=self.pack, calibrations=tuple(self.calibration or ())),
-            max_samples=MAX_PHOTOGRAPHS,
+            max_samples=MAX_SAMPLES,
         )
 
 

@@ -13,13 +13,16 @@ from biometrik.cli.options import (
     Output,
     Photos,
     Place,
+    RealEvidence,
     Recognition,
     Service,
     Subject,
     Transaction,
+    address_of,
     opened,
 )
 from biometrik.cli.root import INCONCLUSIVE, NO_MATCH, OK, app, command
+from biometrik.cli.samples import Prints
 
 if TYPE_CHECKING:
     from biometrik.samples import Sample
@@ -36,34 +39,50 @@ _BATCH: Final = 16
 )
 def enroll(
     subject: Subject,
-    photos: Photos,
+    photos: Photos = None,
     *,
+    prints: Prints,
+    missing: Annotated[
+        list[str] | None,
+        Option(
+            "--missing",
+            metavar="FINGER=REASON",
+            help="A finger that cannot be had, e.g. left_ring=amputated:permanent; reasons: amputated, bandaged,"
+            " damaged, worn, refused, unable. Again for more; kept in the event log.",
+            rich_help_panel="Fingers",
+        ),
+    ] = None,
     place: Place,
     gallery: Galleries = None,
     override: Annotated[
         str,
-        Option(
-            "--override", metavar="REASON", help="Why you accept photographs of poor quality; kept in the event log."
-        ),
+        Option("--override", metavar="REASON", help="Why you accept samples of poor quality; kept in the event log."),
     ] = "",
     transaction: Transaction = "",
     operator: Operator = "",
     recognition: Recognition,
     output: Output,
 ) -> None:
-    """Add photographs of a person, taken now, under your id; the photographs themselves are not kept."""
-    from biometrik.cli import photographs, schema
+    """Add photographs and prints of a person, taken now, under your id; the images themselves are not kept."""
+    from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
     from biometrik.types import EnrollmentOutcome, RequestContext
 
     context = RequestContext(transaction_id=transaction, operator_ref=operator)
-    images = photographs.read(photos, quiet=output.json)
+    presented, files = samples.read(photos, prints, quiet=output.json)
     with opened(place, recognition, output, create=True) as engine:
-        result = engine.enroll(subject, images, galleries=gallery or None, override=override, context=context)
+        result = engine.enroll(
+            subject,
+            presented,
+            missing=samples.missing(missing),
+            galleries=gallery or None,
+            override=override,
+            context=context,
+        )
     answer(
         "enroll",
-        schema.enrollment(result, photos, output.locale),
-        lambda console: screen.enrollment(console, result, photos, output.locale),
+        schema.enrollment(result, files, output.locale),
+        lambda console: screen.enrollment(console, result, files, output.locale),
         as_json=output.json,
         code=OK if result.outcome is EnrollmentOutcome.ENROLLED else INCONCLUSIVE,
     )
@@ -72,8 +91,9 @@ def enroll(
 @command(app, example="biometrik verify A-0192 counter.jpg --max-fmr 1e-4", exits=_DECISION_EXITS)
 def verify(
     subject: Subject,
-    photos: Photos,
+    photos: Photos = None,
     *,
+    prints: Prints,
     others: Annotated[
         list[str] | None,
         Option("--or", metavar="SUBJECT", help="Another whom the person may be (1:few); again for more, 64 in all."),
@@ -83,35 +103,37 @@ def verify(
     ] = "",
     place: Place,
     max_fmr: MaxFmr = 1e-3,
+    real_evidence: RealEvidence = False,
     recognition: Recognition,
     output: Output,
 ) -> None:
-    """Say whether the person in the photographs is the enrolled subject (1:1), or one of a few."""
-    from biometrik.cli import photographs, schema
+    """Say whether the person who is here is the enrolled subject (1:1), or one of a few."""
+    from biometrik import wording
+    from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
     from biometrik.errors import InvalidInputError
 
     if others and encounter:
         raise BadParameter("expected one of them, got both", param_hint="--or, --encounter")
     claims = [subject, *(others or ())]
-    images = photographs.read(photos, quiet=output.json)
+    presented, files = samples.read(photos, prints, quiet=output.json)
     with opened(place, recognition, output) as engine:
         if encounter:
-            result = engine.verify_encounter(encounter, images, max_fmr=max_fmr)
+            result = engine.verify_encounter(encounter, presented, max_fmr=max_fmr, real_evidence=real_evidence)
             if result.subject_id not in ("", subject):
                 raise InvalidInputError(f"encounter: expected one of {subject}, got another's; check both")
         elif others:
-            result = engine.verify_any(claims, images, max_fmr=max_fmr)
+            result = engine.verify_any(claims, presented, max_fmr=max_fmr, real_evidence=real_evidence)
         else:
-            result = engine.verify(subject, images, max_fmr=max_fmr)
-        evidence = engine.calibration
+            result = engine.verify(subject, presented, max_fmr=max_fmr, real_evidence=real_evidence)
+        evidence = wording.behind(result, engine.calibrations)
     # Of one claim it is said even where nothing could be compared; of several, who is the most alike.
     who = result.subject_id or ("" if others else subject)
     claim = f"Is this {' or '.join(claims)}?" + (f" Most alike: {who}." if others and who else "")
     answer(
         "verify",
-        {**schema.decision(result, evidence, photos, output.locale), "claims": claims, "subject_id": who},
-        lambda console: screen.decision(console, result, evidence, photos, output.locale, claim=claim),
+        {**schema.decision(result, files, output.locale), "claims": claims, "subject_id": who},
+        lambda console: screen.decision(console, result, evidence, files, output.locale, claim=claim),
         as_json=output.json,
         code=_exit_code(result.outcome),
     )
@@ -119,8 +141,9 @@ def verify(
 
 @command(app, example="biometrik identify counter.jpg --max-fpir 0.01", exits="0 found · 1 unknown · 3 inconclusive")
 def identify(
-    photos: Photos,
+    photos: Photos = None,
     *,
+    prints: Prints,
     place: Place,
     max_fpir: Annotated[
         float,
@@ -138,27 +161,30 @@ def identify(
         int, Option("--max-candidates", metavar="N", help="Most candidates shown, 1 to 100.")
     ] = 10,
     excluding: Annotated[str, Option("--excluding", metavar="SUBJECT", help="A subject to leave out.")] = "",
+    real_evidence: RealEvidence = False,
     recognition: Recognition,
     output: Output,
 ) -> None:
     """Search for the person among everybody enrolled (1:N)."""
-    from biometrik.cli import photographs, schema
+    from biometrik import wording
+    from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
 
-    images = photographs.read(photos, quiet=output.json)
+    presented, files = samples.read(photos, prints, quiet=output.json)
     with opened(place, recognition, output) as engine:
-        evidence = engine.calibration
         result = engine.identify(
-            images,
+            presented,
             max_fpir=None if no_decision else max_fpir,
             galleries=gallery,
             max_candidates=max_candidates,
             excluding=excluding,
+            real_evidence=real_evidence,
         )
+        evidence = wording.behind(result, engine.calibrations)
     answer(
         "identify",
-        schema.identification(result, evidence, photos, output.locale),
-        lambda console: screen.identification(console, result, evidence, photos, output.locale),
+        schema.identification(result, files, output.locale),
+        lambda console: screen.identification(console, result, evidence, files, output.locale),
         as_json=output.json,
         code=_exit_code(result.outcome),
     )
@@ -166,28 +192,62 @@ def identify(
 
 @command(app, example="biometrik compare counter.jpg passport.jpg", exits=_DECISION_EXITS)
 def compare(
-    probe: Annotated[Path, Argument(help="A photograph of the person who is here.")],
-    reference: Annotated[Path, Argument(help="A photograph of the person that it should be.")],
+    probe: Annotated[Path, Argument(help="A photograph of the person who is here, or a print with --fingers.")],
+    reference: Annotated[Path, Argument(help="One of the person that it should be.")],
     *,
+    fingers: Annotated[
+        bool, Option("--fingers", help="Both files are prints of a finger.", rich_help_panel="Fingers")
+    ] = False,
+    ppi: Annotated[
+        float | None,
+        Option(
+            "--ppi",
+            metavar="N",
+            help="Resolution of the prints, pixels an inch, where the files do not state it: 500 for most scanners.",
+            rich_help_panel="Fingers",
+        ),
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        Option(
+            "--draw",
+            metavar="PNG",
+            help="Write a picture of both prints, their minutiae and the pairs that were found. It is biometric data.",
+            rich_help_panel="Fingers",
+        ),
+    ] = None,
     max_fmr: MaxFmr = 1e-3,
+    real_evidence: RealEvidence = False,
     recognition: Recognition,
     service: Service,
     output: Output,
 ) -> None:
-    """Say whether two photographs show the same person, storing nothing."""
-    from biometrik.cli import photographs, schema
+    """Say whether two photographs, or two prints, are of the same person, storing nothing."""
+    from biometrik import wording
+    from biometrik.cli import samples, schema
+    from biometrik.cli.files import write
     from biometrik.cli.screens import people as screen
+    from biometrik.engine import Engine
+    from biometrik.fingers import FingerprintImage
 
+    if draw and not fingers:
+        raise BadParameter("expected --fingers with it: only prints have minutiae to draw", param_hint="--draw")
+    if draw and address_of(service):
+        raise BadParameter("expected no service: the picture is made by an engine here", param_hint="--draw")
     files = [probe, reference]
-    first, second = map(photographs.read_strictly, files)
+    first, second = (samples.read_strictly(file, finger=fingers, ppi=ppi) for file in files)
     with opened(service, recognition, output) as engine:
-        result, evidence = engine.compare([first], [second], max_fmr=max_fmr), engine.calibration
+        result = engine.compare([first], [second], max_fmr=max_fmr, real_evidence=real_evidence)
+        evidence = wording.behind(result, engine.calibrations)
+        if draw and isinstance(engine, Engine):
+            assert isinstance(first, FingerprintImage)
+            assert isinstance(second, FingerprintImage)
+            write(draw, engine.draw_pairs(first, second), private=True)
+    what = "prints come from one finger" if fingers else "photographs show one person"
     answer(
         "compare",
-        schema.decision(result, evidence, files, output.locale),
-        lambda console: screen.decision(
-            console, result, evidence, files, output.locale, claim="Do both photographs show one person?"
-        ),
+        schema.decision(result, files, output.locale),
+        lambda console: screen.decision(console, result, evidence, files, output.locale, claim=f"Do both {what}?"),
         as_json=output.json,
         code=_exit_code(result.outcome),
     )
@@ -198,25 +258,33 @@ def compare(
     example="biometrik quality photos/*.jpg --profile portrait",
     exits="0 all acceptable · 3 one or more is not",
 )
-def quality(photos: Photos, recognition: Recognition, service: Service, output: Output) -> None:
-    """Grade photographs for recognition, with advice for each, storing nothing."""
-    from biometrik.cli import photographs, schema
+def quality(
+    photos: Photos = None,
+    *,
+    prints: Prints,
+    recognition: Recognition,
+    service: Service,
+    output: Output,
+) -> None:
+    """Grade photographs and prints for recognition, with advice for each, storing nothing."""
+    from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
 
-    reports: list[SampleReport] = []
+    named, reports = samples.named(photos, prints), list[SampleReport]()
     with opened(service, recognition, output) as engine:
         batch: list[Sample] = []
-        for photo in photographs.shown(photos, "grading photographs", quiet=output.json):
-            batch.append(photographs.read_leniently(photo, quiet=output.json))
+        for position, file in samples.shown(named, "grading samples", quiet=output.json):
+            batch.append(samples.read_leniently(file, position, prints.ppi, quiet=output.json))
             if len(batch) == _BATCH:
                 reports += engine.quality(batch)
                 batch.clear()
         reports += engine.quality(batch) if batch else ()
+    files = [file for _, file in named]
     acceptable = all(report.quality is not None and report.quality.acceptable for report in reports)
     answer(
         "quality",
-        {"acceptable": acceptable, "samples": schema.samples(reports, photos, output.locale)},
-        lambda console: screen.samples(console, reports, photos, output.locale, every=True),
+        {"acceptable": acceptable, "samples": schema.samples(reports, files, output.locale)},
+        lambda console: screen.samples(console, reports, files, output.locale, every=True),
         as_json=output.json,
         code=OK if acceptable else INCONCLUSIVE,
     )

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     Candidate,
+    Component,
     Decision,
     Encounter,
     Enrollment,
@@ -39,7 +40,6 @@ from biometrik.types import (
     SampleReport,
     Subject,
 )
-from biometrik.wording import Evidence
 
 if TYPE_CHECKING:
     from biometrik.client import ServedModel
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 
-def decision(value: Decision, evidence: Evidence, files: Sequence[Path], locale: Locale) -> Json:
+def decision(value: Decision, files: Sequence[Path], locale: Locale) -> Json:
     """Return a 1:1 decision; ``files`` are those of its samples, in order."""
     return {
         "outcome": value.outcome.value,
@@ -67,16 +67,17 @@ def decision(value: Decision, evidence: Evidence, files: Sequence[Path], locale:
         "encounter_id": value.encounter_id,
         "calibration_id": value.calibration_id,
         "model_contract_id": value.model_contract_id,
+        "components": [_component(component) for component in value.components],
         "samples": samples(value.samples, files, locale),
     }
 
 
-def identification(value: Identification, evidence: Evidence, files: Sequence[Path], locale: Locale) -> Json:
+def identification(value: Identification, files: Sequence[Path], locale: Locale) -> Json:
     """Return a 1:N answer; ``files`` are those of its samples, in order."""
     return {
         "outcome": value.outcome.value,
         "reasons": _reasons(value.reasons, locale),
-        "candidates": [_candidate(candidate, evidence) for candidate in value.candidates],
+        "candidates": [_candidate(candidate) for candidate in value.candidates],
         "threshold": value.threshold,
         "max_fpir": value.max_fpir,
         "achieved_fpir": None if value.achieved_fpir is None else rate(value.achieved_fpir),
@@ -110,6 +111,7 @@ def samples(reports: Sequence[SampleReport], files: Sequence[Path], locale: Loca
     return [
         {
             "file": str(file),
+            "trait": report.trait.name,
             "usable": report.usable,
             "reasons": _reasons(report.reasons, locale),
             "faces_found": report.faces_found,
@@ -169,7 +171,7 @@ def _encounter(value: Encounter) -> Json:
     }
 
 
-def _candidate(value: Candidate, evidence: Evidence) -> Json:
+def _candidate(value: Candidate) -> Json:
     return {
         "rank": value.rank,
         "subject_id": value.subject_id,
@@ -179,6 +181,19 @@ def _candidate(value: Candidate, evidence: Evidence) -> Json:
         "capped": value.capped,
         "raw_score": value.raw_score,
         "is_match": value.is_match,
+        "components": [_component(component) for component in value.components],
+    }
+
+
+def _component(value: Component) -> Json:
+    return {
+        "trait": value.trait.name,
+        "score": value.score,
+        "capped": value.capped,
+        "raw_score": value.raw_score,
+        "comparisons": value.comparisons,
+        "calibration_id": value.calibration_id,
+        "model_contract_id": value.model_contract_id,
     }
 
 

@@ -107,6 +107,10 @@ class AsyncClient:
         """Return the evidence behind every score, asked of the service; raises CalibrationNotFoundError."""
         return calibration_of(await self.capabilities())
 
+    async def calibrations(self) -> tuple[Calibration, ...]:
+        """Return the evidence in force, asked of the service."""
+        return (await self.capabilities()).calibrations
+
     # --- samples ---------------------------------------------------------------------------------------------
 
     async def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:

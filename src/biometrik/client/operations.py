@@ -21,6 +21,7 @@ from biometrik.types import (
     EncounterStatus,
     Enrollment,
     ErasureCertificate,
+    EvidenceKind,
     FaceImage,
     GalleryInfo,
     GalleryKind,
@@ -93,6 +94,10 @@ class Calibration:
         When it was measured.
     tightest_fmr, tightest_raw_score : float
         The smallest FMR that it supports, and the similarity from which on scores no longer grow.
+    model_contract_id : str
+        The models whose similarities it reads.
+    evidence : EvidenceKind
+        Whether it was measured on real or on synthetic samples.
     """
 
     id: str
@@ -103,6 +108,8 @@ class Calibration:
     date: datetime.date
     tightest_fmr: float
     tightest_raw_score: float
+    model_contract_id: str = ""
+    evidence: EvidenceKind = EvidenceKind.REAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,4 +578,6 @@ def _calibration(answer: admin_service_pb2.Calibration) -> Calibration:
         date=date,
         tightest_fmr=answer.tightest_fmr,
         tightest_raw_score=answer.tightest_raw_score,
+        model_contract_id=answer.model_contract_id,
+        evidence=EvidenceKind.SYNTHETIC if answer.synthetic else EvidenceKind.REAL,
     )

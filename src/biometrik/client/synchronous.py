@@ -109,6 +109,11 @@ class Client:
         """The evidence behind every score, asked of the service; raises CalibrationNotFoundError."""
         return calibration_of(self.capabilities())
 
+    @property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """The evidence in force, asked of the service."""
+        return self.capabilities().calibrations
+
     # --- samples ---------------------------------------------------------------------------------------------
 
     def quality(self, samples: Sequence[Sample]) -> tuple[SampleReport, ...]:

@@ -89,6 +89,8 @@ class Calibration(_message.Message):
     DATE_FIELD_NUMBER: _builtins.int
     TIGHTEST_FMR_FIELD_NUMBER: _builtins.int
     TIGHTEST_RAW_SCORE_FIELD_NUMBER: _builtins.int
+    MODEL_CONTRACT_ID_FIELD_NUMBER: _builtins.int
+    SYNTHETIC_FIELD_NUMBER: _builtins.int
     calibration_id: _builtins.str
     """Names it; in every decision."""
     dataset: _builtins.str
@@ -105,6 +107,10 @@ class Calibration(_message.Message):
     """The smallest FMR that it supports."""
     tightest_raw_score: _builtins.float
     """The raw score at which that FMR is reached: from there on scores no longer grow."""
+    model_contract_id: _builtins.str
+    """The models whose similarities it reads."""
+    synthetic: _builtins.bool
+    """Whether it was measured on synthetic samples."""
     def __init__(
         self,
         *,
@@ -116,10 +122,12 @@ class Calibration(_message.Message):
         date: _builtins.str = ...,
         tightest_fmr: _builtins.float = ...,
         tightest_raw_score: _builtins.float = ...,
+        model_contract_id: _builtins.str = ...,
+        synthetic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "dataset", b"dataset", "date", b"date", "mated_comparisons", b"mated_comparisons", "nonmated_comparisons", b"nonmated_comparisons", "subjects", b"subjects", "tightest_fmr", b"tightest_fmr", "tightest_raw_score", b"tightest_raw_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "dataset", b"dataset", "date", b"date", "mated_comparisons", b"mated_comparisons", "model_contract_id", b"model_contract_id", "nonmated_comparisons", b"nonmated_comparisons", "subjects", b"subjects", "synthetic", b"synthetic", "tightest_fmr", b"tightest_fmr", "tightest_raw_score", b"tightest_raw_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

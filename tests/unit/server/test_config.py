@@ -132,6 +132,8 @@ def test_a_file_is_read_and_overridden(tmp_path: Path) -> None:
         threads = 2
         face_policy = "error"
         require_consent = true
+        extractor = "ridge"
+        preload = ["face", "finger"]
         """,
         "utf-8",
     )
@@ -141,6 +143,7 @@ def test_a_file_is_read_and_overridden(tmp_path: Path) -> None:
     assert (config.policies["gate"].fmr, config.policies["gate"].fpir) == (1e-5, 0.01)
     engine = config.engine.parameters()
     assert (engine.runtime.threads, engine.face.policy, engine.require_consent) == (2, FacePolicy.ERROR, True)
+    assert (engine.finger.extractor, engine.preload) == ("ridge", (Modality.FACE, Modality.FINGER))
     assert config.known_clients is not None
     (client,) = config.known_clients
     assert (client.name, client.scopes) == ("counter", frozenset({Scope.VERIFY, Scope.GALLERY_READ}))

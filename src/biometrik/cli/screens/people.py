@@ -12,10 +12,12 @@ from rich.text import Text
 from biometrik import wording
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
+    Component,
     Decision,
     Enrollment,
     EnrollmentOutcome,
     Identification,
+    Modality,
     Outcome,
     QualityComponent,
     SampleReport,
@@ -35,24 +37,32 @@ _BAR_CELLS: Final = 20
 
 
 def decision(
-    console: Console, value: Decision, evidence: Evidence, files: Sequence[Path], locale: Locale, *, claim: str
+    console: Console,
+    value: Decision,
+    evidence: Sequence[Evidence],
+    files: Sequence[Path],
+    locale: Locale,
+    *,
+    claim: str,
 ) -> None:
     """Show a 1:1 decision; ``claim`` says in words what was asked."""
     lines: list[RenderableType] = [Text(claim)]
     if value.score is not None:
         lines += [
             Text(f"score {wording.against_threshold(value.score, value.threshold)}", style="bold"),
-            scale(value.score, value.threshold, wording.largest_score(evidence)),
+            scale(value.score, value.threshold, _largest(value.score, value.threshold, evidence)),
             Text(wording.strength(value.score, capped=value.capped)),
         ]
     lines.append(Text(wording.asked_and_achieved("FMR", value.max_fmr, value.achieved_fmr), style="dim"))
-    lines.append(Text(wording.grounds(evidence), style="dim"))
+    lines += [Text(wording.grounds(table), style="dim") for table in evidence]
     _panel(console, value.outcome, value.reasons, lines, locale)
+    if len(value.components) > 1:
+        console.print(_contributions(value.components))
     samples(console, value.samples, files, locale)
 
 
 def identification(
-    console: Console, value: Identification, evidence: Evidence, files: Sequence[Path], locale: Locale
+    console: Console, value: Identification, evidence: Sequence[Evidence], files: Sequence[Path], locale: Locale
 ) -> None:
     """Show a 1:N answer with its candidates."""
     coverage = value.coverage
@@ -62,7 +72,7 @@ def identification(
     ]
     if value.max_fpir is not None and value.achieved_fpir is not None:
         lines.append(Text(wording.asked_and_achieved("FPIR", value.max_fpir, value.achieved_fpir), style="dim"))
-    lines.append(Text(wording.grounds(evidence), style="dim"))
+    lines += [Text(wording.grounds(table), style="dim") for table in evidence]
     _panel(console, value.outcome, value.reasons, lines, locale)
     if value.candidates:
         rows = Table("rank", "subject", "score", "", "a stranger of this score", "galleries", box=None, pad_edge=False)
@@ -77,7 +87,7 @@ def identification(
                 str(candidate.rank),
                 Text(candidate.subject_id, style="green" if candidate.is_match else ""),
                 score,
-                scale(candidate.score, threshold, wording.largest_score(evidence), cells=_BAR_CELLS),
+                scale(candidate.score, threshold, _largest(candidate.score, threshold, evidence), cells=_BAR_CELLS),
                 wording.one_in(10 ** (-candidate.score / 10)),
                 Text(", ".join(candidate.galleries)),
             )
@@ -100,10 +110,13 @@ def samples(
 ) -> None:
     """Show each photograph's quality; all its components if ``every``, else those below their threshold."""
     for report, file in zip(reports, files, strict=True):
-        faces = "no face" if report.faces_found == 0 else f"{report.faces_found} face(s)"
         if Reason.IMAGE_UNREADABLE in report.reasons:
-            faces = "not an image"
-        head = Text.assemble((str(file), "bold"), f"  {faces}")
+            found = "not an image"
+        elif report.trait.modality is Modality.FINGER:
+            found = report.trait.name.replace("_", " ")
+        else:
+            found = "no face" if report.faces_found == 0 else f"{report.faces_found} face(s)"
+        head = Text.assemble((str(file), "bold"), f"  {found}")
         if report.quality is not None:
             style = "green" if report.quality.acceptable else "yellow"
             head.append(f"  quality {report.quality.overall:.0f} of 100, ").append(report.quality.algorithm, "dim")
@@ -127,6 +140,20 @@ def scale(score: float, threshold: float | None, cap: float, *, cells: int = _SC
         return bar
     mark = min(cells - 1, round(threshold / cap * cells))
     return Text.assemble(bar[:mark], ("┃", "bold"), bar[mark + 1 :])
+
+
+def _largest(score: float, threshold: float | None, evidence: Sequence[Evidence]) -> float:
+    # Where the bar ends: what the calibrations reach, or what several traits together reach beyond.
+    return max(score, threshold or 0.0, *(wording.largest_score(table) for table in evidence), 1.0)
+
+
+def _contributions(values: Sequence[Component]) -> Table:
+    rows = Table("", "score", "similarity", "pairs", box=None, pad_edge=False, header_style="dim")
+    for value in values:
+        score = f"{wording.rounded(value.score)}{' or more' if value.capped else ''}"
+        name = value.trait.name.replace("_", " ")
+        rows.add_row(f"  {name}", score, f"{value.raw_score:.3f}", str(value.comparisons))
+    return rows
 
 
 def _components(values: Sequence[QualityComponent]) -> Table:

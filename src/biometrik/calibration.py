@@ -263,19 +263,7 @@ class CalibrationTable:
         return to(left) if share == 0.0 else to(left) + share * (to(right) - to(left))
 
 
-Scale = CalibrationTable
-
-
-@dataclass(frozen=True)
-class Evidence:
-    real: CalibrationTable | None = None
-    synthetic: CalibrationTable | None = None
-
-    def scale(self, *, real_only: bool = False) -> CalibrationTable:
-        return self.real
-
-
-def load_calibrations(extra: Sequence[Path] = ()) -> dict[str, "Evidence"]:
+def load_calibrations(extra: Sequence[Path] = ()) -> dict[str, CalibrationTable]:
     """Return the tables that ship with the models, and a deployer's own, by model contract.
 
     Parameters
@@ -288,7 +276,7 @@ def load_calibrations(extra: Sequence[Path] = ()) -> dict[str, "Evidence"]:
     InvalidInputError
         A file cannot be read, is not a table, or two of one kind are for one model contract.
     """
-    return {k: Evidence(v) for k, v in (_by_contract(_shipped()) | _by_contract(_read(path) for path in extra)).items()}
+    return _by_contract(_shipped()) | _by_contract(_read(path) for path in extra)
 
 
 def _by_contract(tables: Iterator[CalibrationTable]) -> dict[str, CalibrationTable]:

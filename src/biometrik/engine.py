@@ -109,7 +109,7 @@ class Engine:
         config = config or EngineConfig()
         runtime = Runtime(config.runtime, config.models)
         pipeline = FacePipeline(config.face, runtime)
-        calibration = load_calibrations(config.models.calibrations).get(pipeline.contract_id)
+        evidence = load_calibrations(config.models.calibrations).get(pipeline.contract_id)
         if config.runtime.warm_up:
             pipeline.warm_up()
         index = INDEXES.load(config.gallery.index)(pipeline.embedder.dimension)
@@ -125,7 +125,7 @@ class Engine:
         except BaseException:
             store.close()
             raise
-        return cls(pipeline, gallery, calibration, config)
+        return cls(pipeline, gallery, evidence.real if evidence else None, config)
 
     def close(self) -> None:
         """Wait for calls in flight, then close the database. Closing twice is fine."""

@@ -30,6 +30,48 @@ class Modality(Enum):
     FINGER = "finger"
 
 
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """What of a person is compared: the face, or one finger.
+
+    Parameters
+    ----------
+    modality : Modality
+        Face or finger.
+    position : int
+        0 for a face. For a finger its code 1..10 (ISO/IEC 19794-2), 0 where it is not known which.
+    """
+
+    modality: Modality
+    position: int = 0
+
+    @classmethod
+    def finger(cls, position: int) -> Self:
+        """Return the trait of a finger position code: plain thumbs are thumbs, several fingers are no one finger.
+
+        Examples
+        --------
+        >>> Trait.finger(12) == Trait(Modality.FINGER, 6), Trait.finger(13).position
+        (True, 0)
+        """
+        return cls(Modality.FINGER, {11: 1, 12: 6}.get(position, position if position <= 10 else 0))
+
+    @property
+    def name(self) -> str:
+        """A word for machines, e.g. ``face``, ``right_index`` or ``finger``."""
+        if self.modality is Modality.FACE:
+            return "face"
+        return FINGER_NAMES[self.position]
+
+
+FINGER_NAMES: Final = (
+    "finger",
+    *(f"{hand}_{finger}" for hand in ("right", "left") for finger in ("thumb", "index", "middle", "ring", "little")),
+)
+"""Names of finger position codes 0..10."""
+FACE: Final = Trait(Modality.FACE)
+
+
 class Outcome(Enum):
     """The three answers of a comparison. None of them is an error."""
 
@@ -408,6 +450,13 @@ class Template:
 DEFAULT_MAX_FMR: Final = 1e-3
 #: Target FPIR of a search where the caller names none: one stranger in a hundred gets a candidate.
 DEFAULT_MAX_FPIR: Final = 0.01
+
+
+class EvidenceKind(Enum):
+    """Whose samples a calibration was measured on."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, slots=True)

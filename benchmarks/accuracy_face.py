@@ -109,7 +109,8 @@ def _pipeline(options: Options, parameters: FaceParameters) -> FacePipeline:
 
 
 def _figures(contract_id: str, trials: Trials, accuracy: Accuracy) -> dict[str, Any]:
-    shipped = load_calibrations().get(contract_id)
+    evidence = load_calibrations().get(contract_id)
+    shipped = evidence.real if evidence else None
     return {
         "model_contract_id": contract_id,
         "mated": len(trials.mated),

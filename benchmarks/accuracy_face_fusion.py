@@ -67,9 +67,10 @@ def run(options: Options) -> Result:
     if not (folder / "images").is_dir():
         raise NotRunError("the data set lfw-dev is not here; name the folder that holds it with --data")
     pipeline = FacePipeline(FaceParameters(), Runtime(RuntimeParameters(), ModelParameters(cache=options.cache)))
-    calibration = load_calibrations().get(pipeline.contract_id)
-    if calibration is None:
+    evidence = load_calibrations().get(pipeline.contract_id)
+    if evidence is None or evidence.real is None:
         raise NotRunError(f"no calibration ships for {pipeline.contract_id}; make one with scripts/calibrate")
+    calibration = evidence.real
     data = labelled_images(folder)
     enrolled = enroll(data, embed_with(pipeline))
     figures = {

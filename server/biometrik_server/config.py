@@ -12,8 +12,8 @@ from biometrik.config import (
     DetectionParameters,
     EngineConfig,
     FaceParameters,
-    FingerParameters,
     FacePolicy,
+    FingerParameters,
     ModelParameters,
     RuntimeParameters,
 )

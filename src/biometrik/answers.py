@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from biometrik import decision
-from biometrik.calibration import Scale
 from biometrik.decision import Operating
 from biometrik.features import Compared
 from biometrik.gallery.gallery import Hit
 from biometrik.gallery.searching import SearchResult
 from biometrik.reasons import Reason
+from biometrik.scale import Scale
 from biometrik.types import Candidate, Decision, Identification, Modality, Outcome, SampleReport, Trait
 
 Reports = tuple[SampleReport, ...]

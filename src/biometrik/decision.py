@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from biometrik.calibration import Scale
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.features import Compared
 from biometrik.fusion import fused_rate, fused_rates
 from biometrik.reasons import Reason
+from biometrik.scale import Scale
 from biometrik.types import Component, Interval, Modality, Outcome, Quality, SampleReport, Trait
 
 #: A target this near below the tightest rate (relative) is that rate, gone through logarithms and back …

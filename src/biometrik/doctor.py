@@ -293,11 +293,11 @@ def _calibration(config: EngineConfig) -> _Finding:
     from biometrik.face.pipeline import FacePipeline
 
     contract = FacePipeline(config.face, Runtime(config.runtime, config.models)).contract_id
-    table = load_calibrations(config.models.calibrations).get(contract)
-    if table is None:
+    evidence = load_calibrations(config.models.calibrations).get(contract)
+    if evidence is None:
         remedy = "make a table with scripts/calibrate on your own people and name it with --calibration"
         return _Finding(Status.FAIL, f"{CalibrationNotFoundError.reason}: none for {contract}", remedy)
-    return _Finding(Status.OK, wording.grounds(table))
+    return _Finding(Status.OK, "; ".join(wording.grounds(table) for table in evidence.tables))
 
 
 def _database(config: EngineConfig, database: Path) -> _Finding:

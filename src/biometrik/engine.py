@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self
 
-from biometrik.calibration import CalibrationTable, Evidence, Scale, load_calibrations
+from biometrik.calibration import CalibrationTable, Evidence, load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import ConsentMissingError, EngineClosedError, EngineStateError, InvalidInputError
 from biometrik.examiner import Examiner, Fuse
@@ -25,6 +25,7 @@ from biometrik.presentation import Presentation
 from biometrik.reasons import Reason
 from biometrik.recognition import Recognition, presented
 from biometrik.samples import PreparedSample, Sample, digest, origins
+from biometrik.scale import Scale
 from biometrik.types import (
     DEFAULT_MAX_FMR,
     DEFAULT_MAX_FPIR,

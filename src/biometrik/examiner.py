@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from biometrik import answers, decision
 from biometrik.answers import Match
-from biometrik.calibration import CalibrationTable, Evidence, Scale
+from biometrik.calibration import CalibrationTable, Evidence
 from biometrik.errors import CalibrationNotFoundError, IncompatibleTemplateError
 from biometrik.features import Features
 from biometrik.gallery.gallery import Reference
@@ -18,6 +18,7 @@ from biometrik.presentation import Presentation, Reception
 from biometrik.reasons import Reason
 from biometrik.recognition import Recognition, meeting, presented, traits_of
 from biometrik.samples import PreparedSample, Sample, as_it_is
+from biometrik.scale import Scale
 from biometrik.types import Decision, Identification, Modality, Template, Trait
 
 #: Chance that an enrolment of ten different fingers is held up because two of them look alike: one in a thousand.
@@ -44,23 +45,28 @@ class Examiner:
         self._recognition = recognition
         self._evidence = evidence
         self._reception = Reception(recognition, max_samples)
+        self._scales_made: dict[tuple[Modality, bool], Scale] = {}
 
     def scale(self, modality: Modality, *, real_evidence: bool = False) -> Scale:
         """Return the evidence behind a modality's scores; see :meth:`biometrik.Engine.scale`."""
-        contract = self._recognition.comparison_id(modality)
-        if contract not in self._evidence:
-            raise CalibrationNotFoundError(
-                f"calibration: none for {contract}; make one with scripts/calibrate and name it in"
-                " ModelParameters.calibrations"
-            )
-        return self._evidence[contract].scale(real_only=real_evidence)
+        found = self._scales_made.get((modality, real_evidence))
+        if found is None:
+            contract = self._recognition.comparison_id(modality)
+            if contract not in self._evidence:
+                raise CalibrationNotFoundError(
+                    f"calibration: none for {contract}; make one with scripts/calibrate and name it in"
+                    " ModelParameters.calibrations"
+                )
+            found = self._evidence[contract].scale(real_only=real_evidence)
+            self._scales_made[modality, real_evidence] = found
+        return found
 
     @property
     def calibrations(self) -> tuple[CalibrationTable, ...]:
         """The tables in force of every modality whose models are open, real ones first."""
         contracts = [self._recognition.comparison_id(modality) for modality in self._recognition.open_modalities]
         found = [self._evidence[contract] for contract in contracts if contract in self._evidence]
-        return tuple(table for own in found for table in (own.real, own.synthetic) if table is not None)
+        return tuple(table for own in found for table in own.tables)
 
     def present(self, samples: Sequence[Sample | PreparedSample]) -> Presentation:
         """Return the samples of one call; raises as :meth:`biometrik.presentation.Reception.present`."""

@@ -194,7 +194,7 @@ class Recognition:
         return found
 
     def draw_pairs(self, probe: FingerprintImage, reference: FingerprintImage) -> bytes:
-        """Return a picture of two prints with their minutiae and the pairs found; see :meth:`biometrik.Engine.draw_pairs`."""
+        """Return a picture of two prints with the pairs found; see :meth:`biometrik.Engine.draw_pairs`."""
         minutiae = []
         for name, found in zip(("probe", "reference"), self.finger.process([probe, reference]), strict=True):
             if isinstance(found, RejectedPrint):

@@ -30,13 +30,6 @@ class Modality(Enum):
     FINGER = "finger"
 
 
-class EvidenceKind(Enum):
-    """What a calibration was measured on."""
-
-    REAL = "real"
-    SYNTHETIC = "synthetic"
-
-
 @dataclass(frozen=True, slots=True)
 class Trait:
     """What of a person is compared: the face, or one finger.
@@ -457,6 +450,13 @@ class Template:
 DEFAULT_MAX_FMR: Final = 1e-3
 #: Target FPIR of a search where the caller names none: one stranger in a hundred gets a candidate.
 DEFAULT_MAX_FPIR: Final = 0.01
+
+
+class EvidenceKind(Enum):
+    """Whose samples a calibration was measured on."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, slots=True)

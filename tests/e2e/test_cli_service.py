@@ -213,7 +213,7 @@ def test_both_clients_say_what_the_service_rests_on(office: Running) -> None:
     with Client(connection) as client:
         asked = client.calibration, client.models()
         contract = client.capabilities().model_contract_id
-        table = load_calibrations(())[contract]
+        table = load_calibrations(())[contract].real
         without = replace(client.capabilities(), calibrations=())
     assert asyncio.run(awaited()) == asked
     for name in ("id", "dataset", "subjects", "mated", "non_mated", "date", "tightest_fmr", "tightest_raw_score"):

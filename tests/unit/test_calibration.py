@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrik import calibration
-from biometrik.calibration import CalibrationPoint, CalibrationTable, load_calibrations
-from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
-from biometrik.types import Interval
+from biometrik.calibration import CalibrationTable, Evidence, load_calibrations
+from biometrik.errors import CalibrationNotFoundError, InvalidInputError
+from biometrik.scale import CalibrationPoint
+from biometrik.types import EvidenceKind, Interval
 
 ROWS = [
     (0.0, -0.25, 1.0, 1.0, 1.0),
@@ -55,89 +56,10 @@ def tables(draw: st.DrawFn) -> CalibrationTable:
     return table(rows)
 
 
-class TestScore:
-    @pytest.mark.parametrize(
-        ("similarity", "score"),
-        [
-            (-math.inf, 0),
-            (-0.3, 0),
-            (-0.25, 0),
-            (0.0, 10),
-            (0.125, 15),
-            (0.25, 20),
-            (0.5, 30),
-            (0.7, 30),
-            (math.inf, 30),
-        ],
-    )
-    def test_is_linear_between_rows_and_bounded_by_them(self, similarity: float, score: float) -> None:
-        assert table().score(similarity) == pytest.approx(score, abs=1e-12)
-
-    @given(tables(), st.floats(-2, 8), st.floats(-2, 8))
-    def test_never_falls(self, table: CalibrationTable, one: float, other: float) -> None:
-        low, high = sorted((one, other))
-        assert 0 <= table.score(low) <= table.score(high) <= table.points[-1].score
-
-    def test_not_a_number_is_refused(self) -> None:
-        with pytest.raises(InvalidInputError, match="similarity: expected a number"):
-            table().score(math.nan)
-
-
-class TestThreshold:
-    @pytest.mark.parametrize(("fmr", "similarity"), [(1.0, -0.25), (0.1, 0.0), (1e-2, 0.25), (1e-3, 0.5)])
-    def test_of_a_row_is_that_row(self, fmr: float, similarity: float) -> None:
-        assert table().similarity_at(fmr) == similarity
-
-    @given(tables(), st.floats(0, 1))
-    def test_has_the_score_of_its_fmr(self, table: CalibrationTable, share: float) -> None:
-        score = share * table.points[-1].score
-        assert table.score(table.similarity_at(10 ** (-score / 10))) == pytest.approx(score, abs=1e-6)
-
-    @given(tables())
-    def test_of_the_tightest_fmr_is_the_last_row(self, table: CalibrationTable) -> None:
-        assert table.similarity_at(table.tightest_fmr) == pytest.approx(table.points[-1].similarity)
-
-    def test_beyond_the_evidence_is_refused_with_the_tightest(self) -> None:
-        with pytest.raises(ThresholdUnsupportedError, match=r"at least 0\.001, .* calibrate on more people") as caught:
-            table().similarity_at(0.9e-3)
-        assert caught.value.tightest == table().tightest_fmr == pytest.approx(1e-3)
-
-    @pytest.mark.parametrize("fmr", [0.0, -0.1, 1.1, math.nan])
-    def test_of_no_rate_is_refused(self, fmr: float) -> None:
-        with pytest.raises(InvalidInputError, match="fmr: expected more than 0"):
-            table().similarity_at(fmr)
-
-
-class TestInterval:
-    def test_of_a_row_is_the_measured_one(self) -> None:
-        assert table().interval_at(1e-2).low == pytest.approx(0.008)
-        assert table().interval_at(1e-2).high == pytest.approx(0.013)
-
-    def test_between_rows_is_between_theirs(self) -> None:
-        between = table().interval_at(10**-2.5)
-        assert between.value == pytest.approx(10**-2.5)
-        assert between.low == pytest.approx(10**-2.5 * 0.7)
-        assert between.high == pytest.approx(10**-2.5 * 1.4)
-
-    @given(tables(), st.floats(0, 1))
-    def test_holds_its_value(self, table: CalibrationTable, share: float) -> None:
-        found = table.interval_at(10 ** (-share * table.points[-1].score / 10))
-        assert 0 <= found.low <= found.value <= found.high <= 1
-
-    def test_behind_which_no_error_was_seen_is_the_rule_of_three(self) -> None:
-        unseen = table([*ROWS, (33.0, 0.6, 0.0, 0.0, 5e-4)])
-        assert unseen.interval_at(unseen.tightest_fmr) == Interval(0.0, 0.0, 5e-4)
-        assert unseen.interval_at(10**-3.2) == Interval(0.0, 0.0, 5e-4)
-        assert unseen.interval_at(1e-3).value == pytest.approx(1e-3)
-
-    def test_beyond_the_evidence_is_refused(self) -> None:
-        with pytest.raises(ThresholdUnsupportedError):
-            table().interval_at(1e-4)
-
-
 class TestJson:
-    @given(tables())
-    def test_comes_back_as_it_went(self, table: CalibrationTable) -> None:
+    @given(tables(), st.sampled_from(EvidenceKind))
+    def test_comes_back_as_it_went(self, table: CalibrationTable, kind: EvidenceKind) -> None:
+        table = dataclasses.replace(table, evidence=kind)
         assert CalibrationTable.from_json(table.to_json()) == table
 
     @pytest.mark.parametrize(
@@ -165,6 +87,7 @@ class TestJson:
             ("confidence", 1.0),
             ("points", []),
             ("surprise", 1),
+            ("evidence", "hearsay"),
         ],
     )
     def test_each_field_is_checked(self, key: str, value: object) -> None:
@@ -175,6 +98,7 @@ class TestJson:
 
     def test_every_field_is_needed(self) -> None:
         fields = json.loads(table().to_json())
+        assert fields.pop("evidence") == "real"  # the one that older tables lack
         for key in fields:
             with pytest.raises(InvalidInputError):
                 CalibrationTable.from_json(json.dumps({k: v for k, v in fields.items() if k != key}))
@@ -219,6 +143,37 @@ class TestRows:
             table(rows)
 
 
+class TestEvidence:
+    def test_needs_a_table_of_its_kind_and_of_one_contract(self) -> None:
+        real, synthetic = table(), table(evidence=EvidenceKind.SYNTHETIC)
+        assert Evidence(real, None).tables == (real,)
+        assert Evidence(real, synthetic).tables == (real, synthetic)
+        with pytest.raises(InvalidInputError, match="expected tables of one model contract, got \\[\\]"):
+            Evidence(None, None)
+        with pytest.raises(InvalidInputError, match="expected a real table"):
+            Evidence(synthetic, None)
+        with pytest.raises(InvalidInputError, match="expected a synthetic table"):
+            Evidence(None, real)
+        with pytest.raises(InvalidInputError, match=r"one model contract, got .*model@1.*model@2"):
+            Evidence(real, dataclasses.replace(synthetic, model_contract_id="model@2"))
+
+    def test_of_people_alone_is_their_table(self) -> None:
+        real, synthetic = table(), table(evidence=EvidenceKind.SYNTHETIC)
+        assert Evidence(real, None).scale() is real
+        assert Evidence(real, synthetic).scale(real_only=True) is real
+        assert Evidence(None, synthetic).scale() is synthetic
+        with pytest.raises(CalibrationNotFoundError, match="expected one of people"):
+            Evidence(None, synthetic).scale(real_only=True)
+
+    def test_of_both_is_named_after_both_and_reaches_further(self) -> None:
+        real = table(ROWS[:3], id="people")
+        synthetic = table([*ROWS, (40.0, 0.75, 1e-4, 0.5e-4, 2e-4)], id="drawn", evidence=EvidenceKind.SYNTHETIC)
+        scale = Evidence(real, synthetic).scale()
+        assert (scale.id, scale.model_contract_id) == ("people + drawn", "model@1")
+        assert scale.tightest_fmr == pytest.approx(1e-4)
+        assert Evidence(real, synthetic).scale(real_only=True).tightest_fmr == pytest.approx(1e-2)
+
+
 class TestLoading:
     def test_shipped_tables_read_and_name_their_evidence(self) -> None:
         tables = load_calibrations()
@@ -227,7 +182,9 @@ class TestLoading:
             "yunet+sface+flip",
             "yunet+sface+refine",
         }
-        for contract, shipped in tables.items():
+        for contract, evidence in tables.items():
+            shipped = evidence.real
+            assert shipped is not None
             assert shipped.model_contract_id == contract
             assert (shipped.dataset, shipped.subjects, shipped.non_mated) == ("lfw-dev", 2086, 7_255_541)
             assert shipped.tightest_fmr < 1e-5
@@ -240,14 +197,23 @@ class TestLoading:
         paths = [tmp_path / "own.json", tmp_path / "other.json"]
         for path, written in zip(paths, (own, other), strict=True):
             path.write_text(written.to_json())
-        assert load_calibrations() == {"model@1": shipped}
-        assert load_calibrations(paths) == {"model@1": own, "model@2": other}
+        assert load_calibrations() == {"model@1": Evidence(shipped, None)}
+        assert load_calibrations(paths) == {"model@1": Evidence(own, None), "model@2": Evidence(other, None)}
+
+    def test_a_deployers_people_stand_beside_the_shipped_synthetic_ones(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, synthetic = table(), table(id="drawn", evidence=EvidenceKind.SYNTHETIC)
+        monkeypatch.setattr(calibration, "_shipped", lambda: iter([real, synthetic]))
+        own = table(id="own")
+        (tmp_path / "own.json").write_text(own.to_json())
+        assert load_calibrations([tmp_path / "own.json"]) == {"model@1": Evidence(own, synthetic)}
 
     def test_two_for_one_contract_are_refused(self, tmp_path: Path) -> None:
         paths = [tmp_path / "one.json", tmp_path / "two.json"]
         for path in paths:
             path.write_text(table().to_json())
-        with pytest.raises(InvalidInputError, match="one for each model contract"):
+        with pytest.raises(InvalidInputError, match="one real table for each model contract"):
             load_calibrations(paths)
 
     def test_a_file_that_is_missing_damaged_or_huge_is_named(self, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ DECISION = {
     "encounter_id",
     "calibration_id",
     "model_contract_id",
+    "components",
     "samples",
 }
 
@@ -341,6 +342,7 @@ def test_identify_finds_the_known_person(db: Path, album: Path) -> None:
         "capped",
         "raw_score",
         "is_match",
+        "components",
     }
     assert (best["subject_id"], best["is_match"], other["is_match"]) == ("A-1", True, False)
     assert answer.json["coverage"]["subjects"] == 2
@@ -762,7 +764,8 @@ def test_options_reach_the_configuration(tmp_path: Path) -> None:
 
 def test_many_photographs_show_progress_on_standard_error_only(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [album / "bob.jpg"] * 6
-    assert len(cli_samples.read(paths, quiet=False)) == 6
+    samples, files = cli_samples.read(paths, cli_samples.Prints(), quiet=False)
+    assert (len(samples), files) == (6, paths)
     assert capsys.readouterr().out == ""
 
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrik import decision
-from biometrik.calibration import CalibrationPoint, CalibrationTable
+from biometrik.calibration import CalibrationTable
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.features import Compared
 from biometrik.reasons import Reason
+from biometrik.scale import CalibrationPoint
 from biometrik.types import FACE, Interval, Modality, Outcome, Quality, QualityComponent, SampleReport
 
 #: Non-mated similarities of this table are uniform on 0..1: FMR(t) = 1 − t, down to 1e-4.

@@ -53,7 +53,7 @@ def faces(_models: Engine) -> tuple[PreparedSample, PreparedSample, PreparedSamp
     """Return a face, the same again, and a stranger's."""
     own = FaceImage.from_file(find(ASTRONAUT))
     stranger = FaceImage.from_file(find(GROUP))
-    first, second, third = _models.prepare([own, photographed_again(own), stranger])
+    first, second, third = _models.prepare([own, photographed_again(own, 1), stranger])
     return first, second, third
 
 

@@ -35,11 +35,11 @@ def write(path: Path, data: bytes, *, private: bool = False) -> None:
             if not private:
                 mask = os.umask(0)
                 os.umask(mask)
-                os.chmod(name, 0o666 & ~mask)
-            os.replace(name, path)
+                Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name)
+                Path(name).unlink()
             raise
     except OSError as error:
         raise InvalidInputError(

@@ -270,7 +270,8 @@ def quality(
     from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
 
-    named, reports = samples.named(photos, prints), list[SampleReport]()
+    named = samples.named(photos, prints)
+    reports: list[SampleReport] = []
     with opened(service, recognition, output) as engine:
         batch: list[Sample] = []
         for position, file in samples.shown(named, "grading samples", quiet=output.json):

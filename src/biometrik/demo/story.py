@@ -80,10 +80,10 @@ def tell(config: EngineConfig, on_step: Callable[[Step], None]) -> Story:
 
 def _calibration(config: EngineConfig, contract: str) -> CalibrationTable:
     # The service reads the same tables; all rows of one are not in the contract.
-    table = load_calibrations(config.models.calibrations).get(contract)
-    if table is None:
+    evidence = load_calibrations(config.models.calibrations).get(contract)
+    if evidence is None or evidence.real is None:
         raise CalibrationNotFoundError(f"calibration: none for {contract}; make one with scripts/calibrate")
-    return table
+    return evidence.real
 
 
 def _people(config: EngineConfig) -> dict[str, FaceImage]:

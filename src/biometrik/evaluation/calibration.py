@@ -6,11 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from biometrik.calibration import CalibrationPoint, CalibrationTable
+from biometrik.calibration import CalibrationTable
 from biometrik.errors import InvalidInputError
 from biometrik.evaluation.bootstrap import CONFIDENCE, SubjectBootstrap, interval, rule_of_three
 from biometrik.evaluation.metrics import Trials, false_match_rate
 from biometrik.evaluation.report import LEAST_ERRORS, SCORE_STEP, score_grid, thresholds_at
+from biometrik.scale import CalibrationPoint
 from biometrik.types import Interval
 
 #: Scores of a table increase strictly; across a step they do so by this much.

@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from biometrik import demo
-from biometrik.calibration import CalibrationPoint, CalibrationTable
+from biometrik.calibration import CalibrationTable
 from biometrik.cli import app
 from biometrik.config import EngineConfig
 from biometrik.demo import page
 from biometrik.demo.steps import Picture, Story, take
 from biometrik.errors import InvalidInputError, SubjectNotFoundError
+from biometrik.scale import CalibrationPoint
 from biometrik.types import Enrollment, EnrollmentOutcome, FaceImage, Interval, SampleReport
 
 REPORT = SampleReport(0, False, (), None, 0, None)

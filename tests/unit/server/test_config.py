@@ -7,6 +7,7 @@ import pytest
 
 from biometrik.config import EngineConfig, FacePolicy, RuntimeParameters
 from biometrik.errors import InvalidInputError
+from biometrik.types import Modality
 from biometrik_server.access import Scope
 from biometrik_server.config import ServerConfig
 

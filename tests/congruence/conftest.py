@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -15,7 +15,10 @@ import pytest
 
 from biometrik.client import AsyncClient, Client, Connection
 from biometrik.engine import Engine
+from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.gallery.records import DEFAULT_GALLERY
+from biometrik.synthetic.fingerprints import draw_finger
+from biometrik.synthetic.impressions import draw_impression
 from biometrik.types import FaceImage
 from biometrik_server.app import Server
 from biometrik_server.config import ServerConfig
@@ -198,6 +201,16 @@ def people(group: FaceImage, _office: Office) -> list[FaceImage]:
         cuts.append(FaceImage(group.pixels[top : int(y + half), left : int(x + half)].copy()))
     assert len(cuts) == 6
     return cuts
+
+
+@pytest.fixture(scope="session")
+def prints() -> list[FingerprintImage]:
+    """Return synthetic prints: right and left index of one person, both again, a stranger's right index."""
+    right, left = FingerPosition.RIGHT_INDEX, FingerPosition.LEFT_INDEX
+    return [
+        replace(draw_impression(draw_finger(3, finger), number).image, position=position)
+        for finger, number, position in ((0, 0, right), (1, 0, left), (0, 1, right), (1, 1, left), (2, 0, right))
+    ]
 
 
 def _again(image: FaceImage) -> FaceImage:

@@ -7,7 +7,7 @@ transaction id: the first answer is what the client got.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ import pytest
 from biometrik.client import Client
 from biometrik.engine import Engine
 from biometrik.errors import BiometrikError, InvalidInputError, SubjectNotFoundError
+from biometrik.fingers import FingerPosition, FingerprintImage, MissingReason, MissingSample
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
     EncounterStatus,
@@ -104,6 +105,49 @@ def test_searches_are_equal(asked: Asked, people: list[FaceImage], samples: list
     asked.same(lambda b: b.identify(samples[2:3]))
     asked.same(lambda b: b.identify_stored("A-0"))
     asked.same(lambda b: b.identify_stored("A-3", galleries=["gate"], max_fpir=None, max_candidates=1))
+
+
+def test_what_is_said_of_fingers_is_equal(
+    asked: Asked, prints: list[FingerprintImage], people: list[FaceImage]
+) -> None:
+    right, left, right_again, left_again, stranger = prints
+    unlabelled = replace(right_again, position=FingerPosition.UNKNOWN, encoded=b"")
+    blank = replace(right, pixels=np.full((300, 300), 255, dtype=np.uint8), encoded=b"")
+    broken = UnreadableSample("x", b"GIF89a", right.trait)
+    rows: list[Sample] = [right, blank, broken, unlabelled, people[0]]
+    asked.same(lambda b: b.quality(rows))
+    asked.same(lambda b: b.extract(rows))
+    asked.same(lambda b: b.compare([right], [right_again]))
+    asked.same(lambda b: b.compare([right], [left]))
+    asked.same(lambda b: b.compare([right, left, people[0]], [right_again, left_again, people[0]], max_fmr=1e-4))
+    missing = [MissingSample(FingerPosition.LEFT_RING, MissingReason.AMPUTATED, permanent=True)]
+    asked.served.enroll("A-1", [right, left, people[0]], missing=missing, override="as it is")
+    asked.served.enroll("B-2", [stranger], override="as it is")
+    for probe in (
+        [right_again],
+        [left_again, right_again],
+        [unlabelled],
+        [right_again, people[0]],
+        [stranger],
+        [blank],
+    ):
+        asked.same(lambda b, some=probe: b.verify("A-1", some))  # type: ignore[misc]
+        asked.same(lambda b, some=probe: b.verify("A-1", some, max_fmr=0.02, real_evidence=True))  # type: ignore[misc]
+        asked.same(lambda b, some=probe: b.identify(some, max_fpir=0.02))  # type: ignore[misc]
+    asked.same(lambda b: b.identify_stored("A-1", max_fpir=0.02))
+    templates = [template for template in asked.served.extract([right, left]) if template]
+    asked.same(lambda b: b.verify("A-1", templates))
+
+
+def test_an_enrolment_of_fingers_is_equal_to_its_repeat_in_process(
+    asked: Asked, prints: list[FingerprintImage], request: pytest.FixtureRequest
+) -> None:
+    right, left, right_again, *_ = prints
+    twice = replace(right_again, position=FingerPosition.RIGHT_MIDDLE, encoded=b"")
+    missing = [MissingSample(FingerPosition.LEFT_THUMB, MissingReason.BANDAGED)]
+    for k, rows in enumerate(([right, left], [right, twice])):
+        context = RequestContext(f"{request.node.name}-{k}")
+        asked.same(lambda b, s=rows, c=context: b.enroll("A-1", s, missing=missing, context=c))  # type: ignore[misc]
 
 
 def test_records_are_equal(asked: Asked, people: list[FaceImage]) -> None:

@@ -1,4 +1,4 @@
-"""The engine with fingers: any subset of what is enrolled verifies, missing fingers are data, one finger is never two."""
+"""The engine with fingers: any subset verifies, missing fingers are data, one finger is never two."""
 
 import json
 from collections.abc import Iterator

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik import wording
-from biometrik.calibration import CalibrationTable
 from biometrik.demo.photographs import jpeg
 from biometrik.demo.steps import Picture
 from biometrik.face.alignment import align
+from biometrik.fingers import FingerprintImage
 from biometrik.reasons import Reason
-from biometrik.types import Face, Quality, QualityComponent
+from biometrik.synthetic.marking import stamped
+from biometrik.types import Face, FaceImage, Quality, QualityComponent
 
 _MAX_SIDE_PX: Final = 480
 #: Geometry of the scale, in its own units.
@@ -22,10 +23,33 @@ _WIDTH: Final = 600
 _LEFT, _RIGHT, _AXIS_Y = 14, 586, 44
 
 
-def photograph(picture: Picture) -> str:
-    """Return a figure: the photograph with box and landmarks, and the aligned crop in its corner."""
+def sample(picture: Picture) -> str:
+    """Return a figure of a photograph or a print, with what was found in it."""
+    if isinstance(picture.image, FingerprintImage):
+        return _print(picture, picture.image)
+    return _photograph(picture, picture.image)
+
+
+def _print(picture: Picture, image: FingerprintImage) -> str:
+    # Whoever sees one in a page must not take it for a person's.
+    shown = _data_uri(np.repeat(stamped(image.pixels)[:, :, None], 3, axis=2))
+    figure = (
+        f'<figure><div class="shot"><img alt="{escape(picture.caption)}" src="{shown}"></div>'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    )
+    if picture.drawn:
+        source = f"data:image/png;base64,{b64encode(picture.drawn).decode()}"
+        figure += (
+            f'<figure class="match"><div class="shot"><img alt="pairs of minutiae" src="{source}"></div>'
+            "<figcaption>minutiae of both prints (circles: ridge endings, squares: bifurcations) and the pairs found"
+            "</figcaption></figure>"
+        )
+    return figure
+
+
+def _photograph(picture: Picture, image: FaceImage) -> str:
+    # With box and landmarks, and the aligned crop in its corner.
     face = picture.report.face if picture.report else None
-    image = picture.image
     found = crop = ""
     if face:
         found = _overlay(face, image.width_px, image.height_px)
@@ -53,21 +77,21 @@ def _component(component: QualityComponent) -> str:
     )
 
 
-def scale(threshold: float, table: CalibrationTable, score: float | None = None, kind: str = "") -> str:
-    """Return the scale of scores up to the calibration's limit.
+def scale(threshold: float, end: float, score: float | None = None, kind: str = "") -> str:
+    """Return the scale of scores.
 
     Parameters
     ----------
     threshold : float
         Marked by a line.
-    table : CalibrationTable
-        Its tightest FMR ends the scale.
+    end : float
+        Where it ends: at the calibration's limit.
     score : float, optional
         Marked by a triangle.
     kind : str
         CSS class of the triangle: good, stop or wait.
     """
-    cap = table.points[-1].score
+    cap = max(end, threshold, score or 0.0)
 
     def at(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * min(value, cap) / cap, 1)

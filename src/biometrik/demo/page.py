@@ -43,6 +43,12 @@ _CHAPTERS: Final = (
         "Who is this, among everybody enrolled?",
     ),
     (
+        ("fingers",),
+        "Fingers",
+        "Several fingers and the face of one person, any subset of them at the counter. The prints are SYNTHETIC: drawn"
+        " by a generator, of nobody.",
+    ),
+    (
         ("refused", "second", "reopen", "erase", "verify-erased", "identify-erased"),
         "Guarding, keeping and erasing",
         "Nobody does what he may not; what is enrolled lasts; what is erased is gone.",
@@ -165,7 +171,7 @@ def _reading(table: CalibrationTable) -> str:
         " is 1 in 10,000. It is never a percentage. The upright line is the threshold, set by the false match rate"
         f" (FMR) that was asked for, here {wording.one_in(MAX_FMR)}; a score that reaches it is a match. The scale ends"
         " where the evidence ends. An answer is evidence for an officer, not a verdict.</p>"
-        f"{figures.scale(to_score(MAX_FMR), table)}</article>"
+        f"{figures.scale(to_score(MAX_FMR), _end(table))}</article>"
     )
 
 
@@ -179,7 +185,7 @@ def _chapter(story: Story, prefixes: tuple[str, ...], title: str, about: str) ->
 
 def _step(step: Step, story: Story) -> str:
     purpose = f'<p class="soft">{escape(step.purpose)}</p>' if step.purpose else ""
-    pictures = [figures.photograph(picture) for picture in (*step.references, *step.probes)]
+    pictures = [figures.sample(picture) for picture in (*step.references, *step.probes)]
     many = {1: " one", 2: ""}.get(len(pictures), " several")
     shown = f'<div class="pictures{many}">{"".join(pictures)}</div>' if pictures else ""
     words = "" if step.passed else f'<p class="words">Not as it must be: expected {escape(step.expected)}.</p>'
@@ -226,7 +232,26 @@ def _compared(decision: Decision, table: CalibrationTable) -> str:
         else f"{comparison}: {wording.strength(decision.score, capped=decision.capped)}."
     )
     kind, _ = _KINDS[decision.outcome.value]
-    return f'<p class="words">{escape(words)}</p>{figures.scale(decision.threshold, table, decision.score, kind)}'
+    return f'<p class="words">{escape(words)}</p>{_scale(decision, table, kind)}'
+
+
+def _scale(decision: Decision, table: CalibrationTable, kind: str) -> str:
+    shown = figures.scale(decision.threshold, _end(table), decision.score, kind)
+    if len(decision.components) < 2:
+        return shown
+    rows = [
+        (
+            escape(row.trait.name.replace("_", " ")),
+            f"{wording.rounded(row.score)}{' or more' if row.capped else ''}",
+            wording.one_in(10 ** (-row.score / 10)),
+        )
+        for row in decision.components
+    ]
+    return shown + _table(("trait", "score#", "strangers of this score"), rows)
+
+
+def _end(table: CalibrationTable) -> float:
+    return table.points[-1].score
 
 
 def _certificate(certificate: ErasureCertificate) -> str:
@@ -264,7 +289,7 @@ def _candidates(found: Identification, table: CalibrationTable) -> str:
         for candidate in found.candidates
     ]
     kind, _ = _KINDS[found.outcome.value]
-    best = figures.scale(threshold, table, found.candidates[0].score, kind)
+    best = figures.scale(threshold, _end(table), found.candidates[0].score, kind)
     return best + _table(("rank#", "candidate", "score, threshold#", "strangers of this score"), rows)
 
 
@@ -308,7 +333,7 @@ def _grounds(story: Story, weights: Sequence[CatalogueRow]) -> str:
         "<article><h3>Limits</h3><ul>"
         "<li>The calibration speaks for the people it was measured on; another population, camera or age gap needs its"
         " own.</li>"
-        "<li>Genuine scores here come from copies of the same photograph.</li>"
+        "<li>Genuine scores here come from copies of the same photograph, and from synthetic prints.</li>"
         "<li>Nothing here tells a living face from a picture of one: presentation attacks are not detected.</li>"
         f"<li>1:N asks for a false positive rate of {wording.one_in(MAX_FPIR)} a search; the threshold rises with the"
         " number of people.</li>"

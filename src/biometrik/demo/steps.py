@@ -6,6 +6,7 @@ from time import perf_counter
 
 from biometrik.calibration import CalibrationTable
 from biometrik.errors import BiometrikError
+from biometrik.fingers import FingerprintImage
 from biometrik.types import Decision, Enrollment, ErasureCertificate, FaceImage, Identification, SampleReport
 
 Result = Decision | Identification | Enrollment | ErasureCertificate | BiometrikError
@@ -13,21 +14,24 @@ Result = Decision | Identification | Enrollment | ErasureCertificate | Biometrik
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A photograph as it was presented.
+    """A sample as it was presented.
 
     Parameters
     ----------
-    image : FaceImage
+    image : FaceImage or FingerprintImage
         Its pixels.
     caption : str
         What it is.
     report : SampleReport or None
         What the service said of it.
+    drawn : bytes
+        A PNG of how it matches, to be shown as well; empty for none.
     """
 
-    image: FaceImage
+    image: FaceImage | FingerprintImage
     caption: str
     report: SampleReport | None = None
+    drawn: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Final
 
 from biometrik.calibration import CalibrationTable, load_calibrations
 from biometrik.config import EngineConfig, FacePolicy
-from biometrik.demo import photographs
+from biometrik.demo import fingers, photographs
 from biometrik.demo.office import Office
 from biometrik.demo.steps import Picture, Result, Step, Story, take
 from biometrik.engine import Engine
@@ -134,6 +134,7 @@ class _Teller:
         self.enrol()
         self.verify()
         self.identify()
+        self.fingers()
         self.guard()
         self.restart()
         self.erase()
@@ -268,6 +269,12 @@ class _Teller:
                 "Nobody enrolled looks like this person enough: unknown. Somebody is always the most alike, and is"
                 " shown as a candidate, but not named.",
             )
+
+    def fingers(self) -> None:
+        own = ENROLLED[1]
+        fingers.steps(
+            self.counter, self._config, self._people[own], self._counter_frames[own], self._told, max_fmr=MAX_FMR
+        )
 
     def guard(self) -> None:
         self._told(

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from biometrik.config import EngineConfig as EngineConfig
     from biometrik.config import FaceParameters as FaceParameters
+    from biometrik.config import FingerParameters as FingerParameters
     from biometrik.config import FacePolicy as FacePolicy
     from biometrik.config import GalleryParameters as GalleryParameters
     from biometrik.config import ModelParameters as ModelParameters
     from biometrik.config import RuntimeParameters as RuntimeParameters
     from biometrik.engine import Engine as Engine
     from biometrik.errors import BiometrikError as BiometrikError
+    from biometrik.finger_imaging import read_print as read_print
+    from biometrik.fingers import FingerPosition as FingerPosition
+    from biometrik.fingers import FingerprintImage as FingerprintImage
+    from biometrik.fingers import Impression as Impression
+    from biometrik.fingers import MissingReason as MissingReason
+    from biometrik.fingers import MissingSample as MissingSample
     from biometrik.reasons import Reason as Reason
     from biometrik.types import Candidate as Candidate
     from biometrik.types import Decision as Decision
@@ -40,11 +47,18 @@ _HOME = {
     "Engine": "engine",
     "EngineConfig": "config",
     "FaceParameters": "config",
+    "FingerParameters": "config",
     "FacePolicy": "config",
     "GalleryParameters": "config",
     "ModelParameters": "config",
     "RuntimeParameters": "config",
     "BiometrikError": "errors",
+    "read_print": "finger_imaging",
+    "FingerPosition": "fingers",
+    "FingerprintImage": "fingers",
+    "Impression": "fingers",
+    "MissingReason": "fingers",
+    "MissingSample": "fingers",
     "Reason": "reasons",
     "Candidate": "types",
     "Decision": "types",

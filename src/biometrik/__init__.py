@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from biometrik.config import EngineConfig as EngineConfig
     from biometrik.config import FaceParameters as FaceParameters
-    from biometrik.config import FingerParameters as FingerParameters
     from biometrik.config import FacePolicy as FacePolicy
+    from biometrik.config import FingerParameters as FingerParameters
     from biometrik.config import GalleryParameters as GalleryParameters
     from biometrik.config import ModelParameters as ModelParameters
     from biometrik.config import RuntimeParameters as RuntimeParameters

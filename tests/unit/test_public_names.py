@@ -20,9 +20,15 @@ NAMES = {
     "FaceImage",
     "FaceParameters",
     "FacePolicy",
+    "FingerParameters",
+    "FingerPosition",
+    "FingerprintImage",
     "GalleryKind",
     "GalleryParameters",
     "Identification",
+    "Impression",
+    "MissingReason",
+    "MissingSample",
     "Modality",
     "ModelParameters",
     "Outcome",
@@ -34,6 +40,7 @@ NAMES = {
     "SampleOrigin",
     "Template",
     "__version__",
+    "read_print",
 }
 
 

@@ -1,11 +1,15 @@
 """The fused rate keeps what it promises: by its law where traits are independent, by simulation elsewhere."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from biometrik import fusion
 from biometrik.errors import InvalidInputError
 from biometrik.fusion import fused_rate, fused_rates
 from biometrik.types import FACE, Trait
@@ -48,3 +52,86 @@ def test_many_at_once_are_each_of_what_is_there(rows: list[list[float]]) -> None
 def test_what_is_no_rate_is_refused(rates: NDArray[np.float64], traits: tuple[Trait, ...]) -> None:
     with pytest.raises(InvalidInputError, match="rates: expected"):
         fused_rates(rates, traits)
+
+
+# Strangers' surprises, −ln of each trait's rate, by models of how traits may depend: marginally all are Exp(1).
+
+
+def independent(rng: np.random.Generator, trials: int, traits: int) -> NDArray[np.float64]:
+    return rng.exponential(size=(trials, traits))
+
+
+def gaussian_copula(rng: np.random.Generator, trials: int, traits: int) -> NDArray[np.float64]:
+    # Similarities share a normal part: people are alike in general. Gives surprises a correlation of 0.14.
+    shared = 0.18
+    z = np.sqrt(shared) * rng.standard_normal((trials, 1)) + np.sqrt(1 - shared) * rng.standard_normal((trials, traits))
+    grid = np.linspace(-6, 6, 2001)
+    found: NDArray[np.float64] = np.interp(z, grid, [-math.log(0.5 * math.erfc(x / math.sqrt(2))) for x in grid])
+    return found
+
+
+def moran(rng: np.random.Generator, trials: int, traits: int) -> NDArray[np.float64]:
+    # Squared lengths of complex normals (Moran, Biometrika 54, 1967): correlation 0.14 with a heavier common tail.
+    shared = math.sqrt(0.14)
+    z = np.sqrt(shared) * rng.standard_normal((trials, 1, 2))
+    z = z + np.sqrt(1 - shared) * rng.standard_normal((trials, traits, 2))
+    found: NDArray[np.float64] = (z**2).sum(axis=2) / 2
+    return found
+
+
+MODELS = (independent, gaussian_copula, moran)
+#: How similarities reach the rule: exactly; capped where the evidence ends; in steps, as tables of few scores would.
+READINGS = {
+    "exact": lambda rates: rates,
+    "capped": lambda rates: np.maximum(rates, 3e-3),
+    "discrete": lambda rates: 10.0 ** (np.ceil(np.log10(rates) * 2) / 2),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("traits", [2, 3, 6, 11])
+@pytest.mark.parametrize("model", MODELS)
+def test_keeps_its_rate_for_strangers(
+    model: Callable[[np.random.Generator, int, int], NDArray[np.float64]],
+    traits: int,
+    reading: str,
+    rng: np.random.Generator,
+) -> None:
+    trials = 1_000_000 // traits
+    rates = READINGS[reading](np.exp(-model(rng, trials, traits)))
+    _assert_kept(fused_rates(np.minimum(rates, 1.0), TRAITS[:traits]))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_whatever_is_missing_moves_nothing(
+    model: Callable[[np.random.Generator, int, int], NDArray[np.float64]], rng: np.random.Generator
+) -> None:
+    rates = np.exp(-model(rng, 200_000, 5))
+    missing = rng.random(rates.shape) < rng.random((len(rates), 1))
+    fused = fused_rates(np.where(missing, np.nan, rates), TRAITS[:5])
+    for count in range(6):
+        _assert_kept(fused[(~missing).sum(axis=1) == count])
+
+
+def _assert_kept(fused: NDArray[np.float64]) -> None:
+    # Not above the target by more than four standard errors.
+    for target in (0.1, 1e-2, 1e-3):
+        expected = target * len(fused)
+        assert np.count_nonzero(fused <= target) <= expected + 4 * math.sqrt(expected) + 1
+
+
+def test_without_an_allowance_dependence_would_break_the_promise(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion, "DEPENDENCE", 0.0)
+    fused = fused_rates(np.exp(-moran(rng, 200_000, 6)), TRAITS[:6])
+    assert np.mean(fused <= 1e-3) > 5e-3
+    exact = fused_rates(np.exp(-independent(rng, 200_000, 6)), TRAITS[:6])
+    assert np.mean(exact <= 1e-2) == pytest.approx(1e-2, abs=4 * math.sqrt(1e-2 / 200_000))
+
+
+def test_two_that_agree_say_more_than_either() -> None:
+    pair = {Trait.finger(2): 1e-3, Trait.finger(7): 1e-3}
+    assert fused_rate(pair) < 1e-4
+    assert fused_rate(pair | {FACE: 1e-3}) < fused_rate(pair)
+    assert fused_rate(pair | {FACE: 1.0}) > fused_rate(pair)  # a trait that disagrees counts against

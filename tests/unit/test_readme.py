@@ -17,6 +17,8 @@ from biometrik.cli import app
 from biometrik.client import Client, Connection
 from biometrik.demo.photographs import jpeg
 from biometrik.engine import Engine
+from biometrik.fingers import FingerprintImage
+from biometrik.imaging import encode_png
 from biometrik.types import FaceImage
 from biometrik.v1 import sample_pb2, verification_service_pb2
 from biometrik_server.app import SERVICE_NAMES
@@ -78,6 +80,7 @@ def test_the_python_lines_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)
     for name in ("photo.jpg", "counter.jpg"):
         (tmp_path / name).write_bytes(jpeg(np.full((64, 64, 3), 128, dtype=np.uint8)))
+    (tmp_path / "index.png").write_bytes(encode_png(np.full((64, 64), 128, dtype=np.uint8)))
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def recorded(kind: type, method: str) -> None:
@@ -94,10 +97,16 @@ def test_the_python_lines_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     recorded(Client, "verify")
     for block in BLOCKS["python"]:
         exec(re.sub(r"(?m)^print\(.*$", "", block), {})
-    assert [name for name, _ in asked] == ["Engine.enroll", "Engine.verify", "Client.verify"]
+    assert [name for name, _ in asked] == [
+        "Engine.enroll",
+        "Engine.verify",
+        "Engine.enroll",
+        "Engine.verify",
+        "Client.verify",
+    ]
     for name, arguments in asked:
         assert arguments["subject_id"] == "A-0192"
-        assert isinstance(arguments["samples"][0], FaceImage), name
+        assert all(isinstance(sample, FaceImage | FingerprintImage) for sample in arguments["samples"]), name
         assert name == "Engine.enroll" or arguments["max_fmr"] == 1e-3
 
 

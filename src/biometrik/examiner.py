@@ -132,7 +132,7 @@ class Examiner:
             else:
                 reason = Reason.NOTHING_IN_COMMON if probe.features else Reason.NO_USABLE_PROBE
             return answers.inconclusive(scales, widest, operating, max_fmr, reason, probe.reports)
-        best = max(matches, key=lambda match: self._rank(match, scales))
+        best = matches[0] if len(matches) == 1 else max(matches, key=lambda match: self._rank(match, scales))
         return answers.decided(scales, operating, max_fmr, best, len(matches), probe.reports)
 
     def identify(

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from biometrik.fingers import FingerPosition as FingerPosition
     from biometrik.fingers import FingerprintImage as FingerprintImage
     from biometrik.fingers import Impression as Impression
-    from biometrik.fingers import MissingReason as MissingReason
-    from biometrik.fingers import MissingSample as MissingSample
     from biometrik.reasons import Reason as Reason
     from biometrik.types import Candidate as Candidate
     from biometrik.types import Decision as Decision
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from biometrik.types import FaceImage as FaceImage
     from biometrik.types import GalleryKind as GalleryKind
     from biometrik.types import Identification as Identification
+    from biometrik.types import MissingReason as MissingReason
+    from biometrik.types import MissingSample as MissingSample
     from biometrik.types import Modality as Modality
     from biometrik.types import Outcome as Outcome
     from biometrik.types import Purpose as Purpose
@@ -57,8 +57,8 @@ _HOME = {
     "FingerPosition": "fingers",
     "FingerprintImage": "fingers",
     "Impression": "fingers",
-    "MissingReason": "fingers",
-    "MissingSample": "fingers",
+    "MissingReason": "types",
+    "MissingSample": "types",
     "Reason": "reasons",
     "Candidate": "types",
     "Decision": "types",

@@ -1,6 +1,5 @@
 """The engine: enrol, verify, identify, compare, erase. The only module that knows modalities and gallery together."""
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from biometrik.config import EngineConfig
 from biometrik.errors import ConsentMissingError, EngineClosedError, EngineStateError, InvalidInputError
 from biometrik.examiner import Examiner, Fuse
 from biometrik.features import Features
-from biometrik.fingers import FingerprintImage, MissingSample
+from biometrik.fingers import FingerprintImage
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.records import DEFAULT_GALLERY, check_id
@@ -38,6 +37,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    MissingSample,
     Modality,
     RequestContext,
     SampleReport,
@@ -512,7 +512,7 @@ class Engine:
         samples : sequence of FaceImage, FingerprintImage or Template
             Of this person, taken now.
         missing : sequence of MissingSample
-            Fingers that cannot be had, each once and none that is presented; kept in the event log.
+            Fingers that cannot be had, each once and none that is presented; kept with the encounter.
         galleries : sequence of str
             Galleries that the encounter joins; None for the default one, empty for comparisons 1:1 only.
         override : str
@@ -549,16 +549,14 @@ class Engine:
             if twice or not accepted:
                 outcome = EnrollmentOutcome.NEEDS_RECAPTURE if made else EnrollmentOutcome.FAILURE_TO_ENROLL
                 return Enrollment(outcome, subject_id, "", 0, reports)
-            absent = json.dumps([_missing_row(row) for row in missing]) if missing else ""
             encounter = self._gallery.enroll(
                 subject_id,
                 accepted,
+                missing=missing,
                 galleries=galleries,
                 transaction_id=context.transaction_id,
-                request_digest=_request_digest(subject_id, given.samples, galleries, override, absent),
-                details=_details(
-                    context, override=override, missing=absent, samples=origins([s.source for s in given.samples])
-                ),
+                request_digest=_request_digest(subject_id, given.samples, galleries, override, missing),
+                details=_details(context, override=override, samples=origins([s.source for s in given.samples])),
             )
             return Enrollment(
                 EnrollmentOutcome.ENROLLED,
@@ -788,23 +786,23 @@ class Engine:
 
 
 def _request_digest(
-    subject_id: str, samples: Sequence[PreparedSample], galleries: Sequence[str], override: str, missing: str
+    subject_id: str,
+    samples: Sequence[PreparedSample],
+    galleries: Sequence[str],
+    override: str,
+    missing: Sequence[MissingSample],
 ) -> str:
     given = [digest(sample.source) for sample in samples]
     said = [subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *given]
-    return sha256_hex(*said, *([missing.encode()] if missing else []))
+    return sha256_hex(*said, *(repr(row).encode() for row in missing))
 
 
 def _check_missing(missing: Sequence[MissingSample], given: Mapping[Trait, int]) -> None:
-    positions = [row.position for row in missing]
-    if len(set(positions)) != len(positions):
+    traits = [row.trait for row in missing]
+    if len(set(traits)) != len(traits):
         raise InvalidInputError("missing: expected each finger once")
-    if both := [position.name for position in positions if Trait.finger(position) in given]:
+    if both := [trait.name for trait in traits if trait in given]:
         raise InvalidInputError(f"missing: expected fingers that are not presented, got {', '.join(both)} as well")
-
-
-def _missing_row(row: MissingSample) -> dict[str, object]:
-    return {"position": int(row.position), "reason": row.reason.value, "permanent": row.permanent}
 
 
 def _said_twice(report: SampleReport) -> SampleReport:

@@ -6,7 +6,7 @@ counter-clockwise, are translated by their codecs. Left and right are the subjec
 """
 
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
@@ -112,45 +112,6 @@ class FingerprintImage:
     def trait(self) -> Trait:
         """Which finger, for comparisons."""
         return Trait.finger(self.position)
-
-
-class MissingReason(Enum):
-    """Why a sample cannot be had."""
-
-    AMPUTATED = "AMPUTATED"
-    BANDAGED = "BANDAGED"
-    DAMAGED = "DAMAGED"
-    WORN = "WORN"
-    REFUSED = "REFUSED"
-    UNABLE = "UNABLE"
-
-
-@dataclass(frozen=True, slots=True)
-class MissingSample:
-    """A finger that cannot be had: data, not a gap.
-
-    Parameters
-    ----------
-    position : FingerPosition
-        Which, 1..10.
-    reason : MissingReason
-        Why.
-    permanent : bool
-        Whether it will never be had.
-
-    Raises
-    ------
-    InvalidInputError
-        The position is not one known finger.
-    """
-
-    position: FingerPosition
-    reason: MissingReason
-    permanent: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.position <= 10:
-            raise InvalidInputError(f"missing: expected one known finger, 1..10, got {int(self.position)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

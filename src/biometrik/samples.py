@@ -12,7 +12,7 @@ from biometrik.finger_imaging import decode_print
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression
 from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
 from biometrik.reasons import Reason
-from biometrik.types import FACE, FaceImage, Modality, SampleOrigin, SampleReport, Template, Trait, sha256_hex
+from biometrik.types import FACE, FaceImage, SampleOrigin, SampleReport, Template, Trait, sha256_hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +112,7 @@ def decoded_print(
 
 def trait_of(sample: Sample) -> Trait:
     """Return what a sample shows, or is said to show."""
-    match sample:
-        case FaceImage():
-            return FACE
-        case Template(modality=Modality.FINGER, position=position):
-            return Trait.finger(position)
-        case Template():
-            return FACE
-        case FingerprintImage() | UnreadableSample():
-            return sample.trait
+    return FACE if isinstance(sample, FaceImage) else sample.trait
 
 
 def as_it_is(sample: Template | UnreadableSample) -> PreparedSample:

@@ -56,6 +56,21 @@ class Trait:
         """
         return cls(Modality.FINGER, {11: 1, 12: 6}.get(position, position if position <= 10 else 0))
 
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the trait of a :attr:`name`; raises InvalidInputError for any other word.
+
+        Examples
+        --------
+        >>> Trait.named("left_thumb") == Trait.finger(6)
+        True
+        """
+        if name == "face":
+            return cls(Modality.FACE)
+        if name not in FINGER_NAMES:
+            raise InvalidInputError(f"trait: expected face or one of {', '.join(FINGER_NAMES)}, got {name!r:.40}")
+        return cls(Modality.FINGER, FINGER_NAMES.index(name))
+
     @property
     def name(self) -> str:
         """A word for machines, e.g. ``face``, ``right_index`` or ``finger``."""
@@ -392,6 +407,11 @@ class Template:
             raise InvalidInputError(f"position: expected 0..15, got {self.position}")
         if not 1 <= len(self.payload) <= _MAX_PAYLOAD_BYTES:
             raise InvalidInputError(f"payload: expected 1 to {_MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
+
+    @property
+    def trait(self) -> Trait:
+        """What it is of."""
+        return FACE if self.modality is Modality.FACE else Trait.finger(self.position)
 
     def to_bytes(self) -> bytes:
         """Serialise with version, modality, contract and a CRC-32 over all of it.
@@ -753,9 +773,72 @@ class Enrollment:
     samples: tuple[SampleReport, ...]
 
 
+class MissingReason(Enum):
+    """Why a sample cannot be had."""
+
+    AMPUTATED = "AMPUTATED"
+    BANDAGED = "BANDAGED"
+    DAMAGED = "DAMAGED"
+    WORN = "WORN"
+    REFUSED = "REFUSED"
+    UNABLE = "UNABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSample:
+    """A finger that cannot be had: data, not a gap.
+
+    Parameters
+    ----------
+    position : int
+        Which, 1..10 (:class:`biometrik.fingers.FingerPosition`).
+    reason : MissingReason
+        Why.
+    permanent : bool
+        Whether it will never be had.
+
+    Raises
+    ------
+    InvalidInputError
+        The position is not one known finger.
+    """
+
+    position: int
+    reason: MissingReason
+    permanent: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.position <= 10:
+            raise InvalidInputError(f"missing: expected one known finger, 1..10, got {int(self.position)}")
+        object.__setattr__(self, "position", int(self.position))
+
+    @property
+    def trait(self) -> Trait:
+        """The finger."""
+        return Trait.finger(self.position)
+
+
 @dataclass(frozen=True, slots=True)
 class Encounter:
-    """One visit of a subject, without its biometric data."""
+    """One visit of a subject, without its biometric data.
+
+    Parameters
+    ----------
+    encounter_id, subject_id : str
+        Which, and whose.
+    status : EncounterStatus
+        Whether it takes part in comparisons.
+    galleries : tuple of str
+        Galleries that hold it.
+    created_at : datetime
+        UTC.
+    templates : int
+        Templates stored of it.
+    traits : tuple of Trait
+        What they are of, each once: what can be asked for at a verification.
+    missing : tuple of MissingSample
+        What could not be had then.
+    """
 
     encounter_id: str
     subject_id: str
@@ -763,6 +846,8 @@ class Encounter:
     galleries: tuple[str, ...]
     created_at: datetime
     templates: int
+    traits: tuple[Trait, ...] = (FACE,)
+    missing: tuple[MissingSample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
-from biometrik.fingers import FingerPosition, FingerprintImage, Impression, MissingReason, MissingSample
+from biometrik.fingers import FingerPosition, FingerprintImage, Impression
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
+    FACE,
     Box,
     Candidate,
     Component,
@@ -30,6 +31,8 @@ from biometrik.types import (
     GalleryKind,
     Identification,
     Interval,
+    MissingReason,
+    MissingSample,
     Modality,
     Outcome,
     Purpose,
@@ -160,10 +163,24 @@ def template_from_wire(message: sample_pb2.Template) -> Template:
     return template
 
 
+def trait_to_wire(trait: Trait) -> sample_pb2.Trait:
+    """Return what of a person is compared."""
+    return sample_pb2.Trait(
+        modality=MODALITIES.to_wire(trait.modality),
+        position=trait.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
+    )
+
+
+def trait_from_wire(message: sample_pb2.Trait) -> Trait:
+    """Return what of a person is compared; a face where an older service says nothing."""
+    modality = MODALITIES.from_wire(message.modality) if message.modality else Modality.FACE
+    return Trait.finger(message.position) if modality is Modality.FINGER else FACE
+
+
 def missing_to_wire(missing: MissingSample) -> sample_pb2.MissingSample:
     """Return a sample that cannot be had."""
     return sample_pb2.MissingSample(
-        position=int(missing.position),  # type: ignore[arg-type]  # the codes are the contract's numbers
+        position=missing.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
         reason=MISSING.to_wire(missing.reason),
         permanent=missing.permanent,
     )
@@ -304,8 +321,7 @@ def report_to_wire(report: SampleReport, locale: Locale) -> sample_pb2.SampleRep
         faces_found=report.faces_found,
         face=None if report.face is None else face_to_wire(report.face),
         pad=_NO_PAD,
-        modality=MODALITIES.to_wire(report.trait.modality),
-        position=report.trait.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
+        trait=trait_to_wire(report.trait),
     )
 
 
@@ -318,7 +334,7 @@ def report_from_wire(message: sample_pb2.SampleReport) -> SampleReport:
         quality=quality_from_wire(message.quality) if message.HasField("quality") else None,
         faces_found=message.faces_found,
         face=face_from_wire(message.face) if message.HasField("face") else None,
-        trait=_trait_from_wire(message.modality, message.position),
+        trait=trait_from_wire(message.trait),
     )
 
 
@@ -349,8 +365,7 @@ def interval_from_wire(message: decision_pb2.Interval) -> Interval:
 def component_to_wire(component: Component) -> decision_pb2.Component:
     """Return what a trait contributed."""
     return decision_pb2.Component(
-        modality=MODALITIES.to_wire(component.trait.modality),
-        position=component.trait.position,  # type: ignore[arg-type]  # the codes are the contract's numbers
+        trait=trait_to_wire(component.trait),
         score=component.score,
         raw_score=component.raw_score,
         comparisons=component.comparisons,
@@ -363,7 +378,7 @@ def component_to_wire(component: Component) -> decision_pb2.Component:
 def component_from_wire(message: decision_pb2.Component) -> Component:
     """Return what a trait contributed."""
     return Component(
-        _trait_from_wire(message.modality, message.position),
+        trait_from_wire(message.trait),
         message.score,
         message.raw_score,
         message.comparisons,
@@ -371,12 +386,6 @@ def component_from_wire(message: decision_pb2.Component) -> Component:
         message.model_contract_id,
         message.capped,
     )
-
-
-def _trait_from_wire(modality: int, position: int) -> Trait:
-    # An older server says nothing: then it is a face.
-    kind = MODALITIES.from_wire(modality) if modality else Modality.FACE
-    return Trait.finger(position) if kind is Modality.FINGER else Trait(kind)
 
 
 def decision_to_wire(decision: Decision, locale: Locale) -> decision_pb2.Decision:
@@ -533,6 +542,8 @@ def encounter_to_wire(encounter: Encounter) -> subject_pb2.Encounter:
         galleries=encounter.galleries,
         created_at=time_to_wire(encounter.created_at),
         template_count=encounter.templates,
+        traits=[trait_to_wire(trait) for trait in encounter.traits],
+        missing=[missing_to_wire(row) for row in encounter.missing],
     )
 
 
@@ -545,6 +556,8 @@ def encounter_from_wire(message: subject_pb2.Encounter) -> Encounter:
         galleries=tuple(message.galleries),
         created_at=time_from_wire(message.created_at),
         templates=message.template_count,
+        traits=tuple(trait_from_wire(trait) for trait in message.traits),
+        missing=tuple(missing_from_wire(row) for row in message.missing),
     )
 
 

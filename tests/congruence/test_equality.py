@@ -17,12 +17,14 @@ import pytest
 from biometrik.client import Client
 from biometrik.engine import Engine
 from biometrik.errors import BiometrikError, InvalidInputError, SubjectNotFoundError
-from biometrik.fingers import FingerPosition, FingerprintImage, MissingReason, MissingSample
+from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
     EncounterStatus,
     FaceImage,
     GalleryKind,
+    MissingReason,
+    MissingSample,
     Outcome,
     Purpose,
     RequestContext,

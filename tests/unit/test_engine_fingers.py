@@ -1,6 +1,5 @@
 """The engine with fingers: any subset verifies, missing fingers are data, one finger is never two."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from biometrik.config import EngineConfig, ModelParameters
 from biometrik.demo.photographs import ASTRONAUT, GROUP, find, photographed_again
 from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
-from biometrik.fingers import FingerPosition, FingerprintImage, MissingReason, MissingSample
+from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.reasons import Reason
 from biometrik.samples import PreparedSample
 from biometrik.synthetic.fingerprints import draw_finger
 from biometrik.synthetic.impressions import draw_impression
-from biometrik.types import FACE, EnrollmentOutcome, FaceImage, Modality, Outcome, Trait
+from biometrik.types import FACE, EnrollmentOutcome, FaceImage, MissingReason, MissingSample, Modality, Outcome, Trait
 
 RIGHT, MIDDLE, LEFT = FingerPosition.RIGHT_INDEX, FingerPosition.RIGHT_MIDDLE, FingerPosition.LEFT_INDEX
 Prints = dict[tuple[int, int], PreparedSample]
@@ -123,11 +122,11 @@ def test_a_finger_that_is_not_labelled_is_compared_with_all_and_pays_for_it(
 def test_missing_fingers_are_data(engine: Engine, prints: Prints) -> None:
     missing = [MissingSample(FingerPosition.LEFT_RING, MissingReason.AMPUTATED, permanent=True)]
     engine.enroll("C-3", [prints[2, 1]], missing=missing)
-    (event,) = [event for event in engine.events() if event.details.get("missing")]
-    assert json.loads(event.details["missing"]) == [{"position": 9, "reason": "AMPUTATED", "permanent": True}]
+    (encounter,) = engine.subject("C-3").encounters
+    assert (encounter.traits, encounter.missing) == ((Trait.finger(RIGHT),), tuple(missing))
     with pytest.raises(InvalidInputError, match="each finger once"):
         engine.enroll("C-3", [prints[2, 1]], missing=missing * 2)
-    with pytest.raises(InvalidInputError, match="RIGHT_INDEX as well"):
+    with pytest.raises(InvalidInputError, match="right_index as well"):
         engine.enroll("C-3", [prints[2, 1]], missing=[MissingSample(RIGHT, MissingReason.WORN)])
 
 

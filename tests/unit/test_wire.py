@@ -79,7 +79,18 @@ identification = st.builds(
     samples=reports,
 )
 enrollment = st.builds(types.Enrollment, st.sampled_from(types.EnrollmentOutcome), text, text, count, reports)
-encounter = st.builds(types.Encounter, text, text, st.sampled_from(types.EncounterStatus), names, moment, count)
+missing = st.builds(types.MissingSample, st.integers(1, 10), st.sampled_from(types.MissingReason), st.booleans())
+encounter = st.builds(
+    types.Encounter,
+    text,
+    text,
+    st.sampled_from(types.EncounterStatus),
+    names,
+    moment,
+    count,
+    st.lists(trait, max_size=3).map(tuple),
+    st.lists(missing, max_size=2).map(tuple),
+)
 subject = st.builds(types.Subject, text, moment, st.lists(encounter, max_size=3).map(tuple))
 certificate = st.builds(types.ErasureCertificate, text, moment, count, count, large, text)
 gallery = st.builds(types.GalleryInfo, text, st.sampled_from(types.GalleryKind), moment, large, large, text, count)
@@ -93,12 +104,6 @@ template = st.builds(
     st.binary(min_size=1, max_size=64),
     st.integers(0, 15),
 )
-missing = st.builds(
-    fingers.MissingSample,
-    st.sampled_from(fingers.FingerPosition).filter(lambda position: 1 <= position <= 10),
-    st.sampled_from(fingers.MissingReason),
-    st.booleans(),
-)
 origin = st.builds(types.SampleOrigin, st.none() | moment, st.none() | st.sampled_from(types.SampleSource), printable)
 
 
@@ -111,6 +116,7 @@ def _origin_to_wire(value: types.SampleOrigin) -> sample_pb2.Sample:
 Case = tuple[st.SearchStrategy[Any], Callable[[Any], Message], Callable[[Any], Any]]
 
 ROUND_TRIPS: Final[dict[str, Case]] = {
+    "trait": (trait, wire.trait_to_wire, wire.trait_from_wire),
     "missing": (missing, wire.missing_to_wire, wire.missing_from_wire),
     "component": (contribution, wire.component_to_wire, wire.component_from_wire),
     "interval": (interval, wire.interval_to_wire, wire.interval_from_wire),
@@ -168,7 +174,7 @@ TWINS: Final[list[tuple[type[Enum], Any, wire.EnumMap[Any]]]] = [
     (types.Modality, sample_pb2.Modality, wire.MODALITIES),
     (types.SampleSource, sample_pb2.SampleSource, wire.SOURCES),
     (fingers.Impression, sample_pb2.Impression, wire.IMPRESSIONS),
-    (fingers.MissingReason, sample_pb2.MissingReason, wire.MISSING),
+    (types.MissingReason, sample_pb2.MissingReason, wire.MISSING),
     (Reason, sample_pb2.Reason, wire.REASONS),
     (types.Outcome, decision_pb2.Outcome, wire.OUTCOMES),
     (types.EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, wire.ENROLLMENT_OUTCOMES),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     Decision,
@@ -12,6 +11,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    MissingSample,
     RequestContext,
     SampleReport,
     Subject,

@@ -13,8 +13,9 @@ from biometrik.cli.options import MAX_SAMPLES
 from biometrik.errors import ImageError, InvalidInputError, ResolutionMissingError
 
 if TYPE_CHECKING:
-    from biometrik.fingers import FingerPosition, MissingSample
+    from biometrik.fingers import FingerPosition
     from biometrik.samples import Sample
+    from biometrik.types import MissingSample
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ def missing(rows: Sequence[str] | None) -> list["MissingSample"]:
     BadParameter
         A finger or a reason that is none.
     """
-    from biometrik.fingers import MissingReason, MissingSample
+    from biometrik.types import MissingReason, MissingSample
 
     found = []
     for text in rows or ():

@@ -168,6 +168,10 @@ def _encounter(value: Encounter) -> Json:
         "galleries": list(value.galleries),
         "created_at": value.created_at.isoformat(),
         "templates": value.templates,
+        "traits": [trait.name for trait in value.traits],
+        "missing": [
+            {"finger": row.trait.name, "reason": row.reason.value, "permanent": row.permanent} for row in value.missing
+        ],
     }
 
 

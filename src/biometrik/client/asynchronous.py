@@ -23,7 +23,6 @@ from biometrik.client.operations import (
 )
 from biometrik.client.synchronous import pieces
 from biometrik.errors import BiometrikError, ServiceTimeoutError
-from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -36,6 +35,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    MissingSample,
     RequestContext,
     SampleReport,
     Subject,

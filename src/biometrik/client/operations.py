@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from biometrik import wire
 from biometrik.client.connection import error_of
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
-from biometrik.fingers import NATIVE_PPI, FingerprintImage, MissingSample
+from biometrik.fingers import NATIVE_PPI, FingerprintImage
 from biometrik.imaging import encode_png
 from biometrik.reasons import Locale
 from biometrik.samples import Sample, UnreadableSample
@@ -26,6 +26,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    MissingSample,
     Modality,
     RequestContext,
     SampleReport,

@@ -24,7 +24,6 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.errors import BiometrikError, ServiceTimeoutError
-from biometrik.fingers import MissingSample
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -37,6 +36,7 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     Identification,
+    MissingSample,
     RequestContext,
     SampleReport,
     Subject,

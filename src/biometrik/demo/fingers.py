@@ -8,13 +8,13 @@ from typing import Final
 from biometrik.client import Client
 from biometrik.config import EngineConfig
 from biometrik.demo.steps import Picture, Step, take
-from biometrik.fingers import FingerPosition, FingerprintImage, MissingReason, MissingSample
+from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.reasons import Reason
 from biometrik.recognition import Recognition
 from biometrik.synthetic.fingerprints import draw_finger
 from biometrik.synthetic.impressions import draw_impression
 from biometrik.synthetic.marking import stamped
-from biometrik.types import FaceImage
+from biometrik.types import FaceImage, MissingReason, MissingSample
 
 #: Population of the synthetic fingers.
 _SEED: Final = 2026

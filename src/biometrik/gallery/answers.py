@@ -8,7 +8,17 @@ from enum import Enum
 from typing import Any
 
 from biometrik.gallery.records import Answer, Change, GalleryChange
-from biometrik.types import Encounter, EncounterStatus, ErasureCertificate, GalleryInfo, GalleryKind
+from biometrik.types import (
+    Encounter,
+    EncounterStatus,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    MissingReason,
+    MissingSample,
+    Modality,
+    Trait,
+)
 
 
 def as_json(answer: Answer) -> str:
@@ -22,6 +32,12 @@ def change(fields: Mapping[str, Any]) -> Change:
     encounter["status"] = EncounterStatus(encounter["status"])
     encounter["galleries"] = tuple(encounter["galleries"])
     encounter["created_at"] = datetime.fromisoformat(encounter["created_at"])
+    if "traits" in encounter:  # else of a version that knew faces only
+        encounter["traits"] = tuple(Trait(Modality(t["modality"]), t["position"]) for t in encounter["traits"])
+        encounter["missing"] = tuple(
+            MissingSample(row["position"], MissingReason(row["reason"]), row["permanent"])
+            for row in encounter["missing"]
+        )
     return Change(fields["event"], fields["number"], Encounter(**encounter))
 
 

@@ -25,6 +25,7 @@ from biometrik.types import (
     ErasureCertificate,
     GalleryInfo,
     GalleryKind,
+    MissingSample,
     Modality,
     Subject,
     Template,
@@ -113,6 +114,7 @@ class Gallery:
         subject_id: str,
         templates: Sequence[Template],
         *,
+        missing: Sequence[MissingSample] = (),
         galleries: Sequence[str],
         transaction_id: str = "",
         request_digest: str = "",
@@ -126,6 +128,8 @@ class Gallery:
             The caller's opaque id, 1..128 printable characters.
         templates : sequence of Template
             1..256; face templates only of the model contract in force.
+        missing : sequence of MissingSample
+            What could not be had.
         galleries : sequence of str
             Galleries that it joins; empty for comparisons 1:1 only.
         transaction_id, request_digest : str
@@ -146,7 +150,9 @@ class Gallery:
         StoreUnavailableError
             The store cannot be written; nothing was stored.
         """
-        new = NewEncounter(subject_id, tuple(templates), tuple(galleries), transaction_id, request_digest, details)
+        new = NewEncounter(
+            subject_id, tuple(templates), tuple(galleries), transaction_id, request_digest, details, tuple(missing)
+        )
         if self._foreign_among(new.templates):
             raise IncompatibleTemplateError("templates: expected face templates of the model contract in force")
         vector = self._vector(new.templates)

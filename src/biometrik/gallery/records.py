@@ -9,7 +9,16 @@ from types import MappingProxyType
 from typing import Final
 
 from biometrik.errors import GalleryNotFoundError, InvalidInputError, LegalBasisMissingError
-from biometrik.types import Encounter, ErasureCertificate, GalleryInfo, GalleryKind, Template, sha256_hex
+from biometrik.types import (
+    Encounter,
+    EncounterStatus,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    MissingSample,
+    Template,
+    sha256_hex,
+)
 
 #: The gallery that every store holds from its creation on. It cannot be deleted.
 DEFAULT_GALLERY: Final = "default"
@@ -18,6 +27,8 @@ MAX_ID_CHARACTERS: Final = 128
 #: Most rows that one call returns.
 MAX_PAGE: Final = 1000
 _MAX_TEMPLATES: Final = 256
+#: As many as there are fingers.
+_MAX_MISSING: Final = 10
 _MAX_DETAILS: Final = 32
 _MAX_DETAIL_CHARACTERS: Final = 2048
 _MAX_LEGAL_BASIS_CHARACTERS: Final = 1024
@@ -127,6 +138,8 @@ class NewEncounter:
         Tells a repeat from another request under the same transaction id.
     details : mapping of str to str
         As a :class:`Transaction` has them.
+    missing : tuple of MissingSample
+        What could not be had, at most ten.
 
     Raises
     ------
@@ -140,6 +153,7 @@ class NewEncounter:
     transaction_id: str = ""
     request_digest: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[MissingSample, ...] = ()
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
@@ -147,8 +161,24 @@ class NewEncounter:
             check_id("request_digest", self.request_digest)
         if not 1 <= len(self.templates) <= _MAX_TEMPLATES:
             raise InvalidInputError(f"templates: expected 1..{_MAX_TEMPLATES}, got {len(self.templates)}")
+        if len(self.missing) > _MAX_MISSING:
+            raise InvalidInputError(f"missing: expected at most {_MAX_MISSING}, got {len(self.missing)}")
         object.__setattr__(self, "galleries", checked_galleries(self.galleries))
         object.__setattr__(self, "details", self.transaction.details)
+
+    def encounter(self, encounter_id: str, at: datetime) -> Encounter:
+        """Return what is stored of it, without its templates."""
+        traits = tuple(dict.fromkeys(template.trait for template in self.templates))
+        return Encounter(
+            encounter_id,
+            self.subject_id,
+            EncounterStatus.ACTIVE,
+            self.galleries,
+            at,
+            len(self.templates),
+            traits,
+            self.missing,
+        )
 
     @property
     def transaction(self) -> Transaction:

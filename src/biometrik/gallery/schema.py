@@ -19,13 +19,15 @@ CREATE TABLE galleries (
     gallery INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created_at TEXT NOT NULL,
     legal_basis TEXT NOT NULL, retention_days INTEGER NOT NULL, crc INTEGER NOT NULL);
 """
-_OTHERS: Final = """\
-CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
+_ENCOUNTERS: Final = """\
 CREATE TABLE encounters (
     number INTEGER PRIMARY KEY AUTOINCREMENT, encounter_id TEXT NOT NULL UNIQUE,
     subject_id TEXT NOT NULL REFERENCES subjects, status TEXT NOT NULL, created_at TEXT NOT NULL,
-    templates INTEGER NOT NULL, crc INTEGER NOT NULL);
+    templates INTEGER NOT NULL, traits TEXT NOT NULL, missing TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE INDEX encounters_of_subject ON encounters (subject_id);
+"""
+_OTHERS: Final = """\
+CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE encounter_galleries (
     encounter INTEGER NOT NULL REFERENCES encounters, gallery INTEGER NOT NULL REFERENCES galleries,
     crc INTEGER NOT NULL, PRIMARY KEY (encounter, gallery));
@@ -84,4 +86,19 @@ def _answer_of_version_1(connection: sqlite3.Connection, fields: Mapping[str, An
     return Change(event.sequence, fields["number"], encounter)
 
 
-SCHEMA: Final = Schema(2, _GALLERIES + _OTHERS, _create_default_gallery, (_from_version_1,))
+def _from_version_2(connection: sqlite3.Connection) -> None:
+    # Encounters say what their templates are of, and what could not be had. Until version 2 all were of faces.
+    encounters = tables.rows(connection, "encounters")
+    given = tables.next_number(connection, "encounters") - 1
+    connection.execute("DROP INDEX encounters_of_subject")
+    connection.execute("DROP TABLE encounters")  # altered, its definition would differ from that of a new file
+    for statement in _ENCOUNTERS.split(";")[:-1]:
+        connection.execute(statement)
+    for row in encounters:
+        tables.insert(connection, "encounters", (*row, '["face"]', "[]"))
+    connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'encounters'", (given,))
+
+
+SCHEMA: Final = Schema(
+    3, _GALLERIES + _ENCOUNTERS + _OTHERS, _create_default_gallery, (_from_version_1, _from_version_2)
+)

@@ -22,7 +22,16 @@ from biometrik.gallery.records import (
     check_existing,
     gallery_details,
 )
-from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind, Subject
+from biometrik.types import (
+    Encounter,
+    EncounterStatus,
+    GalleryInfo,
+    GalleryKind,
+    MissingReason,
+    MissingSample,
+    Subject,
+    Trait,
+)
 
 # --- rows and their checksums ------------------------------------------------------------------------------------
 
@@ -158,8 +167,10 @@ def encounters(connection: sqlite3.Connection, condition: str, parameters: Seque
             tuple(sorted(galleries_of.get(number, ()))),
             time(created_at),
             templates,
+            tuple(Trait.named(name) for name in json.loads(traits)),
+            tuple(MissingSample(p, MissingReason(why), permanent) for p, why, permanent in json.loads(missing)),
         )
-        for number, encounter_id, subject_id, status, created_at, templates in sorted(
+        for number, encounter_id, subject_id, status, created_at, templates, traits, missing in sorted(
             rows(connection, "encounters", condition, parameters)
         )
     }
@@ -174,9 +185,11 @@ def write_encounter(connection: sqlite3.Connection, number: int, encounter: Enco
         encounter.status.value,
         text(encounter.created_at),
         encounter.templates,
+        json.dumps([trait.name for trait in encounter.traits]),
+        json.dumps([(row.position, row.reason.value, row.permanent) for row in encounter.missing]),
     )
     connection.execute(
-        "INSERT INTO encounters VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO encounters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (number) DO UPDATE SET status = excluded.status, crc = excluded.crc",
         (*row, _crc("encounters", row)),
     )

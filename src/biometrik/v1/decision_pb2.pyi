@@ -150,18 +150,13 @@ class Component(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODALITY_FIELD_NUMBER: _builtins.int
-    POSITION_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     RAW_SCORE_FIELD_NUMBER: _builtins.int
     COMPARISONS_FIELD_NUMBER: _builtins.int
     CALIBRATION_ID_FIELD_NUMBER: _builtins.int
     MODEL_CONTRACT_ID_FIELD_NUMBER: _builtins.int
     CAPPED_FIELD_NUMBER: _builtins.int
-    modality: _sample_pb2.Modality.ValueType
-    """Face or finger."""
-    position: _sample_pb2.FingerPosition.ValueType
-    """Which finger; unspecified for a face, and where no label of the probe meets one of the reference."""
     score: _builtins.float
     """-10 log10(FMR) of this trait alone, corrected for its comparisons."""
     raw_score: _builtins.float
@@ -174,11 +169,14 @@ class Component(_message.Message):
     """The models."""
     capped: _builtins.bool
     """Whether the evidence reaches no further: the score is "this much or more"."""
+    @_builtins.property
+    def trait(self) -> _sample_pb2.Trait:
+        """Which; a finger without a position where no label of the probe meets one of the reference."""
+
     def __init__(
         self,
         *,
-        modality: _sample_pb2.Modality.ValueType = ...,
-        position: _sample_pb2.FingerPosition.ValueType = ...,
+        trait: _sample_pb2.Trait | None = ...,
         score: _builtins.float = ...,
         raw_score: _builtins.float = ...,
         comparisons: _builtins.int = ...,
@@ -186,9 +184,9 @@ class Component(_message.Message):
         model_contract_id: _builtins.str = ...,
         capped: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trait", b"trait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "capped", b"capped", "comparisons", b"comparisons", "modality", b"modality", "model_contract_id", b"model_contract_id", "position", b"position", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_id", b"calibration_id", "capped", b"capped", "comparisons", b"comparisons", "model_contract_id", b"model_contract_id", "raw_score", b"raw_score", "score", b"score", "trait", b"trait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -489,6 +489,32 @@ PAD_STATE_NOT_ASSESSABLE: PadState.ValueType  # 4
 Global___PadState: _TypeAlias = PadState  # noqa: Y015
 
 @_typing.final
+class Trait(_message.Message):
+    """What of a person is compared: the face, or one finger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODALITY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    modality: Global___Modality.ValueType
+    """Face or finger."""
+    position: Global___FingerPosition.ValueType
+    """Which finger; unspecified for a face or an unknown finger."""
+    def __init__(
+        self,
+        *,
+        modality: Global___Modality.ValueType = ...,
+        position: Global___FingerPosition.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["modality", b"modality", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trait: _TypeAlias = Trait  # noqa: Y015
+
+@_typing.final
 class Sample(_message.Message):
     """One image of a person."""
 
@@ -885,18 +911,13 @@ class SampleReport(_message.Message):
     FACES_FOUND_FIELD_NUMBER: _builtins.int
     FACE_FIELD_NUMBER: _builtins.int
     PAD_FIELD_NUMBER: _builtins.int
-    MODALITY_FIELD_NUMBER: _builtins.int
-    POSITION_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its place in the request, from 0."""
     usable: _builtins.bool
     """Whether it could be compared."""
     faces_found: _builtins.int
     """Number of faces in the image."""
-    modality: Global___Modality.ValueType
-    """What the sample shows, or was said to show."""
-    position: Global___FingerPosition.ValueType
-    """Which finger; unspecified for a face or an unknown finger."""
     @_builtins.property
     def advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advice]:
         """Why not, or what to do better."""
@@ -913,6 +934,10 @@ class SampleReport(_message.Message):
     def pad(self) -> Global___PadResult:
         """Whether an attack was looked for."""
 
+    @_builtins.property
+    def trait(self) -> Global___Trait:
+        """What the sample shows, or was said to show."""
+
     def __init__(
         self,
         *,
@@ -923,12 +948,11 @@ class SampleReport(_message.Message):
         faces_found: _builtins.int = ...,
         face: Global___Face | None = ...,
         pad: Global___PadResult | None = ...,
-        modality: Global___Modality.ValueType = ...,
-        position: Global___FingerPosition.ValueType = ...,
+        trait: Global___Trait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "pad", b"pad", "quality", b"quality"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "pad", b"pad", "quality", b"quality", "trait", b"trait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "face", b"face", "faces_found", b"faces_found", "index", b"index", "modality", b"modality", "pad", b"pad", "position", b"position", "quality", b"quality", "usable", b"usable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "face", b"face", "faces_found", b"faces_found", "index", b"index", "pad", b"pad", "quality", b"quality", "trait", b"trait", "usable", b"usable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,26 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62iometrik/v1/subject.proto\x12\x0c\x62iometrik.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x01\n\tEncounter\x12\x14\n\x0c\x65ncounter_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x1d.biometrik.v1.EncounterStatus\x12\x11\n\tgalleries\x18\x04 \x03(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etemplate_count\x18\x06 \x01(\r\"z\n\x07Subject\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nencounters\x18\x03 \x03(\x0b\x32\x17.biometrik.v1.Encounter\"\xa7\x01\n\x12\x45rasureCertificate\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12-\n\terased_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65ncounter_count\x18\x03 \x01(\r\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12\r\n\x05\x65vent\x18\x05 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"\xcd\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.biometrik.v1.GalleryKind\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsubject_count\x18\x04 \x01(\x04\x12\x17\n\x0f\x65ncounter_count\x18\x05 \x01(\x04\x12\x13\n\x0blegal_basis\x18\x06 \x01(\t\x12\x16\n\x0eretention_days\x18\x07 \x01(\r*o\n\x0f\x45ncounterStatus\x12 \n\x1c\x45NCOUNTER_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NCOUNTER_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19\x45NCOUNTER_STATUS_INACTIVE\x10\x02*\x82\x01\n\x0bGalleryKind\x12\x1c\n\x18GALLERY_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17GALLERY_KIND_POPULATION\x10\x01\x12\x1a\n\x16GALLERY_KIND_WATCHLIST\x10\x02\x12\x1c\n\x18GALLERY_KIND_APPOINTMENT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62iometrik/v1/subject.proto\x12\x0c\x62iometrik.v1\x1a\x19\x62iometrik/v1/sample.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\tEncounter\x12\x14\n\x0c\x65ncounter_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x1d.biometrik.v1.EncounterStatus\x12\x11\n\tgalleries\x18\x04 \x03(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etemplate_count\x18\x06 \x01(\r\x12#\n\x06traits\x18\x07 \x03(\x0b\x32\x13.biometrik.v1.Trait\x12,\n\x07missing\x18\x08 \x03(\x0b\x32\x1b.biometrik.v1.MissingSample\"z\n\x07Subject\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nencounters\x18\x03 \x03(\x0b\x32\x17.biometrik.v1.Encounter\"\xa7\x01\n\x12\x45rasureCertificate\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12-\n\terased_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65ncounter_count\x18\x03 \x01(\r\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12\r\n\x05\x65vent\x18\x05 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"\xcd\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.biometrik.v1.GalleryKind\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsubject_count\x18\x04 \x01(\x04\x12\x17\n\x0f\x65ncounter_count\x18\x05 \x01(\x04\x12\x13\n\x0blegal_basis\x18\x06 \x01(\t\x12\x16\n\x0eretention_days\x18\x07 \x01(\r*o\n\x0f\x45ncounterStatus\x12 \n\x1c\x45NCOUNTER_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NCOUNTER_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19\x45NCOUNTER_STATUS_INACTIVE\x10\x02*\x82\x01\n\x0bGalleryKind\x12\x1c\n\x18GALLERY_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17GALLERY_KIND_POPULATION\x10\x01\x12\x1a\n\x16GALLERY_KIND_WATCHLIST\x10\x02\x12\x1c\n\x18GALLERY_KIND_APPOINTMENT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.subject_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCOUNTERSTATUS']._serialized_start=773
-  _globals['_ENCOUNTERSTATUS']._serialized_end=884
-  _globals['_GALLERYKIND']._serialized_start=887
-  _globals['_GALLERYKIND']._serialized_end=1017
-  _globals['_ENCOUNTER']._serialized_start=78
-  _globals['_ENCOUNTER']._serialized_end=269
-  _globals['_SUBJECT']._serialized_start=271
-  _globals['_SUBJECT']._serialized_end=393
-  _globals['_ERASURECERTIFICATE']._serialized_start=396
-  _globals['_ERASURECERTIFICATE']._serialized_end=563
-  _globals['_GALLERY']._serialized_start=566
-  _globals['_GALLERY']._serialized_end=771
+  _globals['_ENCOUNTERSTATUS']._serialized_start=883
+  _globals['_ENCOUNTERSTATUS']._serialized_end=994
+  _globals['_GALLERYKIND']._serialized_start=997
+  _globals['_GALLERYKIND']._serialized_end=1127
+  _globals['_ENCOUNTER']._serialized_start=105
+  _globals['_ENCOUNTER']._serialized_end=379
+  _globals['_SUBJECT']._serialized_start=381
+  _globals['_SUBJECT']._serialized_end=503
+  _globals['_ERASURECERTIFICATE']._serialized_start=506
+  _globals['_ERASURECERTIFICATE']._serialized_end=673
+  _globals['_GALLERY']._serialized_start=676
+  _globals['_GALLERY']._serialized_end=881
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 People as the gallery knows them: opaque ids and their encounters. Names and numbers of papers stay with the caller."""
 
+from biometrik.v1 import sample_pb2 as _sample_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -84,6 +85,8 @@ class Encounter(_message.Message):
     GALLERIES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     TEMPLATE_COUNT_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     encounter_id: _builtins.str
     """Given by the server."""
     subject_id: _builtins.str
@@ -100,6 +103,14 @@ class Encounter(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was enrolled."""
 
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.Trait]:
+        """What they are of, each once: what can be asked for at a verification."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.MissingSample]:
+        """What could not be had then."""
+
     def __init__(
         self,
         *,
@@ -109,10 +120,12 @@ class Encounter(_message.Message):
         galleries: _abc.Iterable[_builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         template_count: _builtins.int = ...,
+        traits: _abc.Iterable[_sample_pb2.Trait] | None = ...,
+        missing: _abc.Iterable[_sample_pb2.MissingSample] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "encounter_id", b"encounter_id", "galleries", b"galleries", "status", b"status", "subject_id", b"subject_id", "template_count", b"template_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "encounter_id", b"encounter_id", "galleries", b"galleries", "missing", b"missing", "status", b"status", "subject_id", b"subject_id", "template_count", b"template_count", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,7 @@ from biometrik.gallery.database import Database, Schema
 from biometrik.gallery.records import EventKind, NewEncounter, certificate
 from biometrik.gallery.schema import SCHEMA
 from biometrik.gallery.stores.sqlite import SqliteStore
-from biometrik.types import EncounterStatus, GalleryInfo, GalleryKind, Modality, Template, sha256_hex
+from biometrik.types import FACE, EncounterStatus, GalleryInfo, GalleryKind, Modality, Template, sha256_hex
 
 #: As version 1 wrote it into a new file.
 _SCRIPT_1 = """\
@@ -106,6 +106,7 @@ def test_everything_is_there_and_the_terms_of_galleries_are_unsaid(path: Path) -
     encounter = stored.encounter
     assert (encounter.encounter_id, encounter.subject_id, encounter.status) == ("e-1", "A-1", EncounterStatus.INACTIVE)
     assert (encounter.galleries, encounter.created_at) == (("watch",), AT)
+    assert (encounter.traits, encounter.missing) == ((FACE,), ())
     assert [event.sequence for event in store.events()] == [1, 2, 3, 4, 5, 6]
     store.close()
 
@@ -129,7 +130,7 @@ def test_what_follows_is_written_as_into_a_new_file(path: Path) -> None:
     created = store.create_gallery("desk", GalleryKind.WATCHLIST, legal_basis="Act 1", retention_days=9)
     store.set_galleries("e-1", ["desk", "default"], transaction_id="t-3")
     store.close()
-    assert _shell(path, "PRAGMA user_version") == [(2,)]
+    assert _shell(path, "PRAGMA user_version") == [(3,)]
     assert _shell(path, "SELECT gallery FROM galleries WHERE name = 'desk'") == [(4,)]  # 3 was given to "gone"
     store = SqliteStore.open(path)  # as its present version, with all checks
     assert store.gallery("desk") == replace(created.gallery, subjects=1, encounters=1)
@@ -143,7 +144,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
 
     before = _shell(path, "SELECT name, sql FROM sqlite_master"), _shell(path, "SELECT * FROM transactions")
     with pytest.raises(KeyboardInterrupt):
-        Database(path, replace(SCHEMA, migrations=(fail,)))
+        Database(path, replace(SCHEMA, migrations=(fail, SCHEMA.migrations[1])))
     assert _shell(path, "PRAGMA user_version") == [(1,)]
     assert (_shell(path, "SELECT name, sql FROM sqlite_master"), _shell(path, "SELECT * FROM transactions")) == before
     Database(path, Schema(1, _SCRIPT_1, _fill_1)).close()  # version 1 still opens it

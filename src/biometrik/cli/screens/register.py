@@ -1,6 +1,6 @@
 """What the commands about the register show: subjects, galleries, an erasure's certificate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.panel import Panel
@@ -29,16 +29,22 @@ def subjects(console: Console, page: Sequence[Subject], *, more: bool) -> None:
 
 def subject(console: Console, value: Subject) -> None:
     """Show a subject's encounters."""
-    rows = Table("encounter", "since", "status", "templates", "galleries", box=None, pad_edge=False)
+    rows = Table("encounter", "since", "status", "templates", "of", "missing", "galleries", box=None, pad_edge=False)
     for encounter in value.encounters:
         rows.add_row(
             encounter.encounter_id,
             f"{encounter.created_at:%Y-%m-%d %H:%M}",
             encounter.status.value,
             str(encounter.templates),
+            _words(trait.name for trait in encounter.traits),
+            _words(f"{row.trait.name} ({row.reason.value.lower()})" for row in encounter.missing),
             Text(", ".join(encounter.galleries)),
         )
     console.print(Text(value.subject_id, style="bold"), rows)
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)
 
 
 def galleries(console: Console, values: Sequence[GalleryInfo]) -> None:

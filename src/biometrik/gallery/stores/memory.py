@@ -88,7 +88,7 @@ class MemoryStore(Store):
             check_existing(new.galleries, tuple(self._galleries))
             self._last_number += 1
             number = self._last_number
-            encounter = Encounter(encounter_id, new.subject_id, EncounterStatus.ACTIVE, new.galleries, at, len(sealed))
+            encounter = new.encounter(encounter_id, at)
             self._people.setdefault(new.subject_id, _Subject(at)).numbers.append(number)
             self._encounters[number] = Sealed(number, encounter, sealed)
             self._number_of[encounter_id] = number

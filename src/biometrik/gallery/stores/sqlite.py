@@ -66,7 +66,7 @@ class SqliteStore(Store):
             if not tables.rows(connection, "subjects", "subject_id = ?", (new.subject_id,)):
                 tables.insert(connection, "subjects", (new.subject_id, tables.text(at)))
             number = tables.next_number(connection, "encounters")
-            encounter = Encounter(encounter_id, new.subject_id, EncounterStatus.ACTIVE, new.galleries, at, len(sealed))
+            encounter = new.encounter(encounter_id, at)
             tables.write_encounter(connection, number, encounter)
             tables.join(connection, number, new.galleries)
             connection.executemany(

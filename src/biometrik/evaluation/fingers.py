@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipelines = [FingerPipeline(FingerParameters(extractor=name), runtime) for name in options.extractor]
         if options.data:
             real = {folder: labelled_prints(folder, ppi=options.ppi) for folder in options.data}
-            sets = [_enrolled(str(folder), sources, pipelines, console) for folder, sources in real.items()]
+            sets = [_enrolled(_named(folder), sources, pipelines, console) for folder, sources in real.items()]
             name = options.name or "+".join(folder.resolve().name for folder in options.data)
             detail = f"like fingers within each of {', '.join(_named(folder) for folder in options.data)}"
             _make(sets, pipelines, matcher, EvidenceKind.REAL, name, detail, options.out, console)

@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from biometrik.calibration import CalibrationTable
 from biometrik.config import DetectionParameters, FaceParameters, ModelParameters, RuntimeParameters
 from biometrik.errors import BiometrikError
-from biometrik.evaluation.calibration import calibrate
+from biometrik.evaluation.calibration import calibrate, write
 from biometrik.evaluation.protocols import LabelledImages, compare_all, embed_with, enroll, labelled_images
 from biometrik.face.pipeline import FacePipeline
 from biometrik.inference import Runtime
@@ -47,30 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(str(error), style="red", highlight=False)
         return 1
     return 0
-
-
-def write(table: CalibrationTable, folder: Path) -> Path:
-    """Write a table as ``<dataset>-<models>.json``, whole or not at all; return where.
-
-    The name leaves out the digest of the model contract: a table of changed models takes the place of the old one.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{table.dataset}-{table.model_contract_id.partition('@')[0]}.json"
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(table.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def _table(data: LabelledImages, pipeline: FacePipeline, console: Console) -> CalibrationTable:

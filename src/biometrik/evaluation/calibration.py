@@ -2,6 +2,9 @@
 
 import datetime
 import math
+import os
+import re
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,7 +15,7 @@ from biometrik.evaluation.bootstrap import CONFIDENCE, SubjectBootstrap, interva
 from biometrik.evaluation.metrics import Trials, false_match_rate
 from biometrik.evaluation.report import LEAST_ERRORS, SCORE_STEP, score_grid, thresholds_at
 from biometrik.scale import CalibrationPoint
-from biometrik.types import Interval
+from biometrik.types import EvidenceKind, Interval
 
 #: Scores of a table increase strictly; across a step they do so by this much.
 _RISE: Final = 1e-6
@@ -24,6 +27,8 @@ def calibrate(
     model_contract_id: str,
     dataset: str,
     date: datetime.date,
+    evidence: EvidenceKind = EvidenceKind.REAL,
+    detail: str = "",
     bootstrap: SubjectBootstrap | None = None,
 ) -> CalibrationTable:
     """Return the table from similarity to score that these trials support.
@@ -43,6 +48,10 @@ def calibrate(
         Name of the data.
     date : datetime.date
         When it was measured.
+    evidence : EvidenceKind
+        Whether the data was of people.
+    detail : str
+        What else has to be said of the data; a part of the table's ``method``.
     bootstrap : SubjectBootstrap, optional
         By default 1000 resamples with a fixed seed.
 
@@ -83,12 +92,38 @@ def calibrate(
         mated=len(trials.mated),
         non_mated=len(non_mated),
         date=date,
+        evidence=evidence,
         method=(
-            f"order statistics of all comparisons; {CONFIDENCE:.0%} percentile intervals of "
-            f"{bootstrap.replicates} resamples of the subjects, both of a pair"
+            f"{detail}{'; ' if detail else ''}order statistics of all comparisons; {CONFIDENCE:.0%} percentile "
+            f"intervals of {bootstrap.replicates} resamples of the subjects, both of a pair"
         ),
         points=points,
     )
+
+
+def write(table: CalibrationTable, folder: Path) -> Path:
+    """Write a table as ``<dataset>-<models>.json``, whole or not at all; return where.
+
+    The name leaves out digests and versions of the model contract: a table of changed models takes the place of the old
+    one.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{table.dataset}-{re.sub('@[^+]*', '', table.model_contract_id)}.json"
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(table.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def _with_steps(points: list[CalibrationPoint]) -> tuple[CalibrationPoint, ...]:

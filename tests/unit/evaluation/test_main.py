@@ -9,7 +9,7 @@ from PIL import Image
 from biometrik.calibration import CalibrationTable
 from biometrik.config import FaceParameters
 from biometrik.evaluation import __main__ as command
-from biometrik.evaluation.calibration import calibrate
+from biometrik.evaluation.calibration import calibrate, write
 from biometrik.evaluation.protocols import compare_all
 from biometrik.face.pipeline import RejectedFace
 from biometrik.reasons import Reason
@@ -73,7 +73,7 @@ def test_a_table_is_replaced_whole_or_not_at_all(
     rows = rng.normal(size=(200, 4)).astype(np.float32)
     trials = compare_all(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.arange(200) // 2)
     table = calibrate(trials, model_contract_id="m@1", dataset="set", date=datetime.date(2026, 1, 31))
-    path = command.write(table, tmp_path)
+    path = write(table, tmp_path)
     before = path.read_text()
 
     def full(self: Path, target: Path) -> Path:
@@ -81,6 +81,6 @@ def test_a_table_is_replaced_whole_or_not_at_all(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        command.write(table, tmp_path)
+        write(table, tmp_path)
     assert path.read_text() == before == table.to_json()
     assert [p.name for p in tmp_path.iterdir()] == ["set-m.json"]

@@ -191,10 +191,18 @@ class GalleryParameters:
     ----------
     store, index : str
         Plug-in names.
+    exhaustive_prints : int
+        Up to so many finger templates a search compares every one in full; beyond, in stages (ADR 11). 20,000: at 8 µs
+        each and on two cores, a probe of one finger waits less than a tenth of a second for the true best.
     """
 
     store: str = "sqlite"
     index: str = "faiss-flat"
+    exhaustive_prints: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.exhaustive_prints < 0:
+            raise InvalidInputError(f"exhaustive_prints: expected 0 or more, got {self.exhaustive_prints}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from biometrik.features import Features
 from biometrik.fingers import FingerprintImage
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
+from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import DEFAULT_GALLERY, check_id
 from biometrik.gallery.searching import SearchResult
 from biometrik.gallery.store import STORES, Event
@@ -112,8 +113,9 @@ class Engine:
             gallery = Gallery(
                 store,
                 index,
-                model_contract_id=recognition.face.contract_id,
-                vector_of=lambda templates: recognition.features(templates).vector,
+                PrintIndex(lambda: recognition.matcher, config.gallery.exhaustive_prints),
+                owns=recognition.owns,
+                features_of=recognition.features_of_many,
             )
         except BaseException:
             store.close()

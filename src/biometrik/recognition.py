@@ -3,9 +3,12 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biometrik.config import EngineConfig
 from biometrik.errors import IncompatibleTemplateError, InvalidInputError
@@ -168,16 +171,27 @@ class Recognition:
         TemplateFormatError
             A payload is damaged.
         """
-        own = [template for template in templates if self.owns(template)]
-        faces = [template for template in own if template.modality is Modality.FACE]
-        vector = self.face.embeddings(faces).mean(axis=0, dtype=np.float32) if faces else None
-        by_position: dict[int, list[Any]] = {}
-        for template in own:
-            if template.modality is Modality.FINGER:
-                prepared = self.matcher.prepare(self.finger.minutiae(template))
-                by_position.setdefault(Trait.finger(template.position).position, []).append(prepared)
-        prints = {position: self.matcher.pack(some) for position, some in by_position.items()}
-        return Features(vector, prints)
+        return self.features_of_many([templates])[0]
+
+    def features_of_many(self, people: Sequence[Sequence[Template]]) -> list[Features]:
+        """Return as :meth:`features` for many at once: prints are prepared together, and share memory."""
+        owned = [[template for template in templates if self.owns(template)] for templates in people]
+        # By person and position, so that each finger's prints are next to each other in the pack.
+        prints = sorted(
+            (person, Trait.finger(template.position).position, i, template)
+            for person, templates in enumerate(owned)
+            for i, template in enumerate(templates)
+            if template.modality is Modality.FINGER
+        )
+        fingers: list[dict[int, Any]] = [{} for _ in people]
+        if prints:
+            pack = self.matcher.prepare_many([self.finger.minutiae(template) for *_, template in prints])
+            start = 0
+            for (person, position), group in groupby(prints, key=itemgetter(0, 1)):
+                stop = start + len(list(group))
+                fingers[person][position] = pack.part(start, stop)
+                start = stop
+        return [Features(self._face_vector(templates), own) for templates, own in zip(owned, fingers, strict=True)]
 
     def compare(self, probe: Features, reference: Features) -> Mapping[Trait, Compared]:
         """Return the similarity of each trait that they are compared by (:func:`meeting`); there may be none."""
@@ -203,6 +217,10 @@ class Recognition:
         first, second = minutiae
         alignment = self.matcher.align(self.matcher.prepare(first), self.matcher.prepare(second))
         return draw_pairs(probe, first, reference, second, alignment.pairs)
+
+    def _face_vector(self, templates: Sequence[Template]) -> NDArray[np.float32] | None:
+        faces = [template for template in templates if template.modality is Modality.FACE]
+        return self.face.embeddings(faces).mean(axis=0, dtype=np.float32) if faces else None
 
     def _best(self, probes: Sequence[Any], references: Sequence[Any]) -> Compared:
         matcher = self.matcher

@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from biometrik.features import Features
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
+from biometrik.gallery.prints import Comparator, PrintIndex
 from biometrik.gallery.records import EventKind
+from biometrik.gallery.searching import SearchResult
 from biometrik.gallery.store import STORES
-from biometrik.types import Modality, Template
+from biometrik.types import FACE, Modality, Template
 
 ROUNDS = 10
 D = 64
@@ -26,19 +30,21 @@ D = 64
 _CHILD = """
 import json, os, sys, threading
 import numpy as np
+from biometrik.features import Features
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
+from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.store import STORES
 from biometrik.types import Modality, Template
 
 path, round_number, dimension = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
-def vector_of(templates):
-    rows = np.stack([np.frombuffer(t.payload, dtype="<f4") for t in templates])
-    return rows.mean(axis=0)
+def features_of(people):
+    rows = [np.stack([np.frombuffer(t.payload, dtype="<f4") for t in templates]) for templates in people]
+    return [Features(own.mean(axis=0)) for own in rows]
 
-gallery = Gallery(STORES.load("sqlite").open(path), INDEXES.load("faiss-flat")(dimension),
-                  model_contract_id="test@1", vector_of=vector_of)
+gallery = Gallery(STORES.load("sqlite").open(path), INDEXES.load("faiss-flat")(dimension), PrintIndex(None, 0),
+                  owns=lambda template: True, features_of=features_of)
 acknowledged = sys.stdout.fileno()
 
 def tell(*fields):
@@ -70,15 +76,23 @@ def _rows(subject_id: str) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((2, D)).astype(np.float32)
 
 
-def _mean(templates: object) -> NDArray[np.float32]:
-    rows = np.stack([np.frombuffer(template.payload, dtype="<f4") for template in templates])  # type: ignore[attr-defined]
-    mean: NDArray[np.float32] = rows.mean(axis=0)
-    return mean
+def _features(people: Sequence[Sequence[Template]]) -> list[Features]:
+    rows = [np.stack([np.frombuffer(t.payload, dtype="<f4") for t in templates]) for templates in people]
+    return [Features(own.mean(axis=0)) for own in rows]
+
+
+def _no_matcher() -> Comparator:
+    raise AssertionError("nobody shows a print")
+
+
+def _searched(gallery: Gallery, vector: NDArray[np.float32], **restriction: list[str]) -> SearchResult:
+    return gallery.search(Features(vector), 1, fuse=lambda similar, _: similar[FACE], **restriction)
 
 
 def _open(path: Path) -> Gallery:
     store = STORES.load("sqlite").open(path)
-    return Gallery(store, INDEXES.load("faiss-flat")(D), model_contract_id="test@1", vector_of=_mean)
+    index, prints = INDEXES.load("faiss-flat")(D), PrintIndex(_no_matcher, 0)
+    return Gallery(store, index, prints, owns=lambda _: True, features_of=_features)
 
 
 def _killed(path: Path, round_number: int, delay_s: float) -> list[list[str]]:
@@ -151,7 +165,7 @@ def _check(gallery: Gallery, path: Path, enrolled: dict[str, str], erasing: set[
         (reference,) = gallery.references(subject_id)
         assert [t.payload for t in reference.templates] == [row.tobytes() for row in rows]
         assert reference.galleries == ("default", "watch")
-        (hit,) = gallery.search(rows.mean(axis=0), 1, galleries=["watch"]).hits
+        (hit,) = _searched(gallery, rows.mean(axis=0), galleries=["watch"]).hits
         assert (hit.subject_id, hit.encounter_id) == (subject_id, encounter_id)
     gone = events.keys() - present.keys()
     assert erased.keys() <= gone
@@ -168,5 +182,5 @@ def _check(gallery: Gallery, path: Path, enrolled: dict[str, str], erasing: set[
             request_digest=subject_id,
         )
         assert repeated.encounter_id == present[subject_id]
-    version = gallery.search(np.ones(D, dtype=np.float32), 1).coverage.gallery_version
+    version = _searched(gallery, np.ones(D, dtype=np.float32)).coverage.gallery_version
     assert version == sequence

@@ -49,6 +49,9 @@ _CELLS: Final = np.array(
     ],
     dtype=np.int64,
 )
+#: A Gaussian's values a whole number of columns, or rows, from its middle.
+_COLUMN_FADE: Final = np.exp(-(_COLUMN_PX[2 * _RINGS :] ** 2) / (2.0 * _PLACE_PX * _PLACE_PX))
+_ROW_FADE: Final = np.exp(-(_ROW_PX[_RINGS:] ** 2) / (2.0 * _PLACE_PX * _PLACE_PX))
 _ANGLES: Final = np.arange(SIDES) * (2.0 * np.pi / SIDES)
 #: (2, SIDES) float32: unit normals of the half-planes.
 NORMALS: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]).astype(np.float32)
@@ -87,56 +90,107 @@ def describe(minutiae: Minutiae) -> Descriptors:
     >>> describe(print_).codes.shape, describe(print_).reach_px[0]
     ((3, 4), np.float32(160.0))
     """
-    x, y = (values.astype(np.float64) for values in (minutiae.x, minutiae.y))
-    codes = np.zeros((len(minutiae), DIRECTIONS), dtype=np.uint64)
-    _cylinder_codes(x, y, minutiae.direction.astype(np.float64), codes)
-    reach = np.zeros(SIDES, dtype=np.float32)
-    if len(minutiae):
-        reach = (np.stack([minutiae.x, minutiae.y], axis=1) @ NORMALS).max(axis=0)
-    return Descriptors(codes, reach)
+    return describe_many(
+        minutiae.x, minutiae.y, minutiae.direction, np.array([0, len(minutiae)], dtype=np.int64)
+    )
+
+
+def describe_many(
+    x: NDArray[np.float32], y: NDArray[np.float32], direction: NDArray[np.float32], offsets: NDArray[np.int64]
+) -> Descriptors:
+    """Return the codes and reaches of T prints at once, equal to each print's own.
+
+    Parameters
+    ----------
+    x, y, direction : (N,) float32
+        The minutiae of all prints, one print after the other.
+    offsets : (T + 1,) int64
+        Print t has those from ``offsets[t]`` to ``offsets[t + 1]`` − 1.
+
+    Returns
+    -------
+    Descriptors
+        ``codes`` is (N, DIRECTIONS), ``reach_px`` (T · SIDES,).
+    """
+    codes = np.zeros((len(x), DIRECTIONS), dtype=np.uint64)
+    _cylinder_codes(*(values.astype(np.float64) for values in (x, y, direction)), offsets, codes)
+    reach = np.zeros((len(offsets) - 1, SIDES), dtype=np.float32)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        # Rounded once, as a fused multiply-add does: similarities of version 1 were calibrated with such.
+        along = (y[:, None] * NORMALS[1].astype(np.float64) + x[:, None] * NORMALS[0]).astype(np.float32)
+        reach[filled] = np.maximum.reduceat(along, offsets[:-1][filled], axis=0)
+    return Descriptors(codes, reach.ravel())
+
+
+@njit(cache=True, nogil=True)
+def _influence(away: float, step: float, fade: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    # A Gaussian around `away` at steps to both sides of 0.
+    spread = 1.0 / (2.0 * _PLACE_PX * _PLACE_PX)
+    middle = len(fade) - 1
+    rising = falling = math.exp(-spread * away * away)
+    up = math.exp(2.0 * spread * away * step)
+    down = 1.0 / up
+    out[middle] = rising
+    for k in range(1, len(fade)):
+        rising *= up
+        falling *= down
+        out[middle + k] = rising * fade[k]
+        out[middle - k] = falling * fade[k]
+
+
+@njit(cache=True, nogil=True)
+def _share(turn: float, weights: NDArray[np.float64]) -> None:
+    # How much of a Gaussian around `turn` lies in each of the relative directions. Neighbouring ones share a bound.
+    step = 2.0 * math.pi / DIRECTIONS
+    off = turn - 0.5 * step
+    off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)
+    first = int(math.floor((off + math.pi) / step))
+    off -= first * step
+    before = math.erf((off - 0.5 * step) / (_DIRECTION * math.sqrt(2.0)))
+    for m in range(DIRECTIONS):
+        after = math.erf((off + (m + 0.5) * step) / (_DIRECTION * math.sqrt(2.0)))
+        weights[(first - m) % DIRECTIONS] = 0.5 * (after - before)
+        before = after
 
 
 @njit(cache=True, nogil=True)
 def _cylinder_codes(
-    x: NDArray[np.float64], y: NDArray[np.float64], direction: NDArray[np.float64], codes: NDArray[np.uint64]
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    direction: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    codes: NDArray[np.uint64],
 ) -> None:
-    # Trusts its input; fills `codes`, which holds zeros. The influence in place is a product of a column's and a
-    # row's, so that 26 exponentials serve 61 cells.
-    spread = 1.0 / (2.0 * _PLACE_PX * _PLACE_PX)
-    step = 2.0 * math.pi / DIRECTIONS
+    # Trusts its input; fills `codes`, which holds zeros. The influence in place is a product of a column's and a row's;
+    # along equal steps of h a Gaussian is exp(-a²) · q^k · exp(-(k·h)²), so that two exponentials serve each axis.
     near = (_RADIUS_PX + 3.0 * _PLACE_PX) ** 2
     columns = np.empty(len(_COLUMN_PX))
     rows = np.empty(len(_ROW_PX))
     place = np.empty(len(_CELLS))
     weights = np.empty(DIRECTIONS)
     sums = np.empty((DIRECTIONS, len(_CELLS)))
-    for i in range(len(x)):
-        cos, sin = math.cos(direction[i]), math.sin(direction[i])
-        sums[:] = 0.0
-        for j in range(len(x)):
-            dx, dy = x[j] - x[i], y[j] - y[i]
-            if j == i or dx * dx + dy * dy > near:
-                continue
-            along, across = dx * cos + dy * sin, dy * cos - dx * sin
-            for c in range(len(columns)):
-                columns[c] = math.exp(-spread * (_COLUMN_PX[c] - along) ** 2)
-            for r in range(len(rows)):
-                rows[r] = math.exp(-spread * (_ROW_PX[r] - across) ** 2)
-            for d in range(DIRECTIONS):
-                off = direction[j] - direction[i] - (d + 0.5) * step
-                off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)
-                weights[d] = 0.5 * (
-                    math.erf((off + step / 2) / (_DIRECTION * math.sqrt(2.0)))
-                    - math.erf((off - step / 2) / (_DIRECTION * math.sqrt(2.0)))
-                )
-            for k in range(len(_CELLS)):
-                place[k] = columns[_CELLS[k, 0]] * rows[_CELLS[k, 1]]
-            for d in range(DIRECTIONS):
+    for t in range(len(offsets) - 1):
+        for i in range(offsets[t], offsets[t + 1]):
+            cos, sin = math.cos(direction[i]), math.sin(direction[i])
+            sums[:] = 0.0
+            for j in range(offsets[t], offsets[t + 1]):
+                dx, dy = x[j] - x[i], y[j] - y[i]
+                if j == i or dx * dx + dy * dy > near:
+                    continue
+                _influence(dx * cos + dy * sin, _COLUMN_PX[2 * _RINGS + 1], _COLUMN_FADE, columns)
+                _influence(dy * cos - dx * sin, _ROW_PX[_RINGS + 1], _ROW_FADE, rows)
+                _share(direction[j] - direction[i], weights)
                 for k in range(len(_CELLS)):
-                    sums[d, k] += weights[d] * place[k]
-        for d in range(DIRECTIONS):
-            word = np.uint64(0)
-            for k in range(len(_CELLS)):
-                if sums[d, k] > _ENOUGH:
-                    word |= np.uint64(1) << np.uint64(k)
-            codes[i, d] = word
+                    place[k] = columns[_CELLS[k, 0]] * rows[_CELLS[k, 1]]
+                for d in range(DIRECTIONS):
+                    for k in range(len(_CELLS)):
+                        sums[d, k] += weights[d] * place[k]
+            for d in range(DIRECTIONS):
+                word = np.uint64(0)
+                for k in range(len(_CELLS)):
+                    if sums[d, k] > _ENOUGH:
+                        word |= np.uint64(1) << np.uint64(k)
+                codes[i, d] = word
+
+

@@ -648,14 +648,17 @@ def compare_many(
 
 
 @_kernel
-def screen_many(probe: Packed, references: Packed, s: Scratch, promise: NDArray[np.float32]) -> None:
-    """Fill how promising each template of a pack is as a mate of the first template of another."""
+def screen_many(
+    probe: Packed, references: Packed, chosen: NDArray[np.int64], s: Scratch, promise: NDArray[np.float32]
+) -> None:
+    """Fill how promising chosen templates of a pack are as mates of the first template of another."""
     a0, a1 = probe.offsets[0], probe.offsets[1]
     step = a1 - a0
     wa = probe.words[DIRECTIONS * a0 : DIRECTIONS * a1]
     used = min(probe.minutiae[0], _SCREENED)
     votes = s.fit
-    for t in range(len(promise)):
+    for i in range(len(chosen)):
+        t = chosen[i]
         b0, b1 = references.offsets[t], references.offsets[t + 1]
         nb = b1 - b0
         wb = references.words[DIRECTIONS * b0 : DIRECTIONS * b1]
@@ -680,4 +683,4 @@ def screen_many(probe: Packed, references: Packed, s: Scratch, promise: NDArray[
             votes[0] += w
             votes[1] += w * cos
             votes[2] += w * sin
-        promise[t] = votes[0] + math.sqrt(votes[1] * votes[1] + votes[2] * votes[2])
+        promise[i] = votes[0] + math.sqrt(votes[1] * votes[1] + votes[2] * votes[2])

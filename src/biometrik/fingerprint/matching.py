@@ -96,7 +96,18 @@ class Matcher(abc.ABC, Generic[P]):
         minutiae : Minutiae
             In pixels at 500 ppi.
         """
-        return self._prepare(minutiae)
+        return self._prepare_many([minutiae])
+
+    @final
+    def prepare_many(self, minutiae: Sequence[Minutiae]) -> P:
+        """Derive what comparisons need of many templates at once: a pack, equal to that of :meth:`prepare` for each.
+
+        Parameters
+        ----------
+        minutiae : sequence of Minutiae
+            Each in pixels at 500 ppi.
+        """
+        return self._prepare_many(minutiae)
 
     @final
     def pack(self, templates: Sequence[P]) -> P:
@@ -126,7 +137,9 @@ class Matcher(abc.ABC, Generic[P]):
         return float(self.compare_many(probe, reference)[0])
 
     @final
-    def compare_many(self, probe: P, references: P) -> NDArray[np.float32]:
+    def compare_many(
+        self, probe: P, references: P, chosen: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """Return the similarities of one probe and many references, equal to :meth:`compare`'s.
 
         Parameters
@@ -136,33 +149,34 @@ class Matcher(abc.ABC, Generic[P]):
         references : Prepared
             T templates. The call runs on one core without the interpreter lock; give :meth:`Prepared.part` of it to
             as many threads as there are cores.
+        chosen : (C,) int64, optional
+            Only these of them, 0..T − 1; by default all.
 
         Returns
         -------
-        (T,) float32
+        (T,) or (C,) float32
             0..1.
 
         Raises
         ------
         InvalidInputError
-            ``probe`` is a pack of other than one template.
+            ``probe`` is a pack of other than one template, or a choice is out of range.
         IncompatibleTemplateError
             One was prepared by another matcher.
         """
         self._expect_one("probe", probe)
-        self._expect(references)
-        return self._compared(probe, references, np.arange(len(references)))
+        return self._compared(probe, references, self._checked_choice(references, chosen))
 
     @final
-    def screen(self, probe: P, references: P) -> NDArray[np.float32]:
+    def screen(self, probe: P, references: P, chosen: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return a quick guess of how promising each reference is; only its order means something.
 
         Parameters, errors and shape are those of :meth:`compare_many`.
         """
         self._expect_one("probe", probe)
-        self._expect(references)
-        promise = np.zeros(len(references), dtype=np.float32)
-        self._screen(probe, references, promise)
+        chosen = self._checked_choice(references, chosen)
+        promise = np.zeros(len(chosen), dtype=np.float32)
+        self._screen(probe, references, chosen, promise)
         return promise
 
     @final
@@ -228,8 +242,8 @@ class Matcher(abc.ABC, Generic[P]):
         """Return what shapes the similarities (algorithm and version), for calibrations."""
 
     @abc.abstractmethod
-    def _prepare(self, minutiae: Minutiae) -> P:
-        """See :meth:`prepare`."""
+    def _prepare_many(self, minutiae: Sequence[Minutiae]) -> P:
+        """See :meth:`prepare_many`."""
 
     @abc.abstractmethod
     def _pack(self, templates: Sequence[P]) -> P:
@@ -241,9 +255,9 @@ class Matcher(abc.ABC, Generic[P]):
     ) -> None:
         """Fill ``similarity`` with those to ``references[chosen]``, both of one length."""
 
-    def _screen(self, probe: P, references: P, promise: NDArray[np.float32]) -> None:
-        """Fill ``promise``; a matcher without a quicker guess compares in full."""
-        self._compare_many(probe, references, np.arange(len(references)), promise)
+    def _screen(self, probe: P, references: P, chosen: NDArray[np.int64], promise: NDArray[np.float32]) -> None:
+        """Fill ``promise`` for ``references[chosen]``; a matcher without a quicker guess compares in full."""
+        self._compare_many(probe, references, chosen, promise)
 
     @abc.abstractmethod
     def _align(self, probe: P, reference: P) -> Alignment:
@@ -253,6 +267,16 @@ class Matcher(abc.ABC, Generic[P]):
         similarity = np.zeros(len(chosen), dtype=np.float32)
         self._compare_many(probe, references, chosen, similarity)
         return similarity
+
+    def _checked_choice(self, references: P, chosen: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        self._expect(references)
+        if chosen is None:
+            return np.arange(len(references))
+        if chosen.ndim != 1 or chosen.dtype != np.int64:
+            raise InvalidInputError(f"chosen: expected (C,) int64, got {chosen.shape} {chosen.dtype}")
+        if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(references)):
+            raise InvalidInputError(f"chosen: expected 0..{len(references) - 1}, got {chosen.min()}..{chosen.max()}")
+        return chosen.copy()  # contiguous and writable, as the compiled kernels have it
 
     def _expect(self, templates: Prepared) -> None:
         if not isinstance(templates, self.prepared):

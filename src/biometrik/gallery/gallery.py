@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biometrik.errors import (
     BiometrikError,
@@ -14,10 +13,12 @@ from biometrik.errors import (
     IncompatibleTemplateError,
     InvalidInputError,
 )
+from biometrik.features import Features
 from biometrik.gallery.index import Index
+from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import NO_DETAILS, Event, NewEncounter, Stored
 from biometrik.gallery.searching import Hit as Hit
-from biometrik.gallery.searching import Searchable, SearchResult
+from biometrik.gallery.searching import Fuse, Searchable, SearchResult
 from biometrik.gallery.store import Store
 from biometrik.types import (
     Encounter,
@@ -26,7 +27,6 @@ from biometrik.types import (
     GalleryInfo,
     GalleryKind,
     MissingSample,
-    Modality,
     Subject,
     Template,
 )
@@ -54,10 +54,10 @@ class Reference:
 class Gallery:
     """Enrolled people, stored durably and searchable; thread-safe.
 
-    The store is the truth. The index holds one vector an encounter that is active, in a gallery, and has face
-    templates of the model contract in force; an encounter in no gallery is only compared 1:1. A write does everything
-    that can fail first, then commits, then changes the index; it returns when both are done. A search sees each write
-    whole or not at all, and waits for no disk.
+    The store is the truth. The indexes hold the features (a vector of the face, prepared prints) of each encounter that
+    is active, in a gallery, and has templates of the models in force; an encounter in no gallery is only compared 1:1.
+    A write does everything that can fail first, then commits, then changes the indexes; it returns when all is done. A
+    search sees each write whole or not at all, and waits for no disk.
 
     Every write may carry a transaction id, under which a repeat of the same request returns the first answer, as it
     was, and changes nothing; with another request it raises TransactionConflictError. Its details are the caller's
@@ -68,12 +68,14 @@ class Gallery:
     store : Store
         Closed by :meth:`close`.
     index : Index
+        Empty; filled from the store here, with faces.
+    prints : PrintIndex
         Empty; filled from the store here.
-    model_contract_id : str
-        The contract whose face templates are searched.
-    vector_of : callable
-        Turns one encounter's face templates, all of this contract, into its (D,) float32 vector. It is not
-        normalised here.
+    owns : callable
+        Whether a template is of the models in force.
+    features_of : callable
+        Turns each of several encounters' templates, all of the models in force, into its features. Vectors are not
+        normalised here. Whoever starts with many encounters asks for a thousand at once.
 
     Raises
     ------
@@ -82,23 +84,24 @@ class Gallery:
     StoreUnavailableError
         The store cannot be read.
     TemplateFormatError, InvalidInputError
-        A stored template cannot be turned into a vector of this index.
+        A stored template cannot be turned into features of these indexes.
     """
 
     def __init__(
         self,
         store: Store,
         index: Index,
+        prints: PrintIndex,
         *,
-        model_contract_id: str,
-        vector_of: Callable[[Sequence[Template]], NDArray[np.float32]],
+        owns: Callable[[Template], bool],
+        features_of: Callable[[Sequence[Sequence[Template]]], Sequence[Features]],
     ) -> None:
         self._store = store
-        self._searchable = Searchable(index)
-        self._contract = model_contract_id
-        self._vector_of = vector_of
+        self._searchable = Searchable(index, prints)
+        self._owns = owns
+        self._features_of = features_of
         self._writer = threading.Lock()  # held for a whole write, with its commit
-        self._foreign: dict[str, int] = {}  # subject → its face templates of other contracts
+        self._foreign: dict[str, int] = {}  # subject → its templates of other models
         self._behind = False  # a write failed, and whether the store took it is not known
         self._rebuild()
 
@@ -127,7 +130,7 @@ class Gallery:
         subject_id : str
             The caller's opaque id, 1..128 printable characters.
         templates : sequence of Template
-            1..256; face templates only of the model contract in force.
+            1..256, of the models in force.
         missing : sequence of MissingSample
             What could not be had.
         galleries : sequence of str
@@ -142,7 +145,7 @@ class Gallery:
         InvalidInputError
             An argument is out of its bounds.
         IncompatibleTemplateError
-            A face template is of another model contract.
+            A template is of other models.
         GalleryNotFoundError
             A gallery is unknown.
         TransactionConflictError
@@ -154,11 +157,11 @@ class Gallery:
             subject_id, tuple(templates), tuple(galleries), transaction_id, request_digest, details, tuple(missing)
         )
         if self._foreign_among(new.templates):
-            raise IncompatibleTemplateError("templates: expected face templates of the model contract in force")
-        vector = self._vector(new.templates)
+            raise IncompatibleTemplateError("templates: expected templates of the models in force")
+        (features,) = self._features([new.templates])
         with self._write():
             change = self._store.enroll(new)
-            self._searchable.take_in(change, vector)
+            self._searchable.take_in(change, features)
         return change.encounter
 
     def erase(
@@ -207,9 +210,9 @@ class Gallery:
             The transaction id was used with another request.
         """
         with self._write():
-            vector = self._stored_vector(encounter_id) if status is EncounterStatus.ACTIVE else None
+            features = self._stored_features(encounter_id) if status is EncounterStatus.ACTIVE else Features()
             change = self._store.set_status(encounter_id, status, transaction_id=transaction_id, details=details)
-            self._searchable.take_in(change, vector)
+            self._searchable.take_in(change, features)
         return change.encounter
 
     def set_encounter_galleries(
@@ -230,9 +233,9 @@ class Gallery:
             The transaction id was used with another request.
         """
         with self._write():
-            vector = self._stored_vector(encounter_id) if galleries else None
+            features = self._stored_features(encounter_id) if galleries else Features()
             change = self._store.set_galleries(encounter_id, galleries, transaction_id=transaction_id, details=details)
-            self._searchable.take_in(change, vector)
+            self._searchable.take_in(change, features)
         return change.encounter
 
     def create_gallery(
@@ -290,21 +293,24 @@ class Gallery:
 
     def search(
         self,
-        vector: NDArray[np.float32],
+        probe: Features,
         count: int,
         *,
+        fuse: Fuse,
         galleries: Sequence[str] | None = None,
         excluding: str = "",
-        fuse=None,
     ) -> SearchResult:
         """Return the subjects most similar to a probe, each once.
 
         Parameters
         ----------
-        vector : (D,) float32
-            The probe. Similarities are inner products with it as it is.
+        probe : Features
+            Similarities of faces are inner products with its vector as it is; prints are the matcher's. Without
+            features nobody is found, and the coverage says over whom the search would have gone.
         count : int
             Most subjects, 1..1000.
+        fuse : callable
+            Scores of encounters; see :data:`biometrik.gallery.searching.Fuse`.
         galleries : sequence of str, optional
             Only encounters in at least one of these; None for all galleries.
         excluding : str
@@ -325,12 +331,7 @@ class Gallery:
         if self._behind:
             with self._write():  # brings the index up to the store first
                 pass
-        import numpy as np
-
-        v = vector.vector if hasattr(vector, "vector") else vector
-        return self._searchable.search(
-            np.zeros(self._searchable.dimension, np.float32) if v is None else v, count, galleries, excluding
-        )
+        return self._searchable.search(probe, count, galleries, excluding, fuse)
 
     def references(self, subject_id: str, *, galleries: Sequence[str] | None = None) -> list[Reference]:
         """Return a subject's active encounters with their templates, oldest first.
@@ -389,7 +390,7 @@ class Gallery:
 
     @property
     def foreign_templates(self) -> int:
-        """How many stored face templates are of other model contracts: kept, but never searched."""
+        """How many stored templates are of other models: kept, but never searched."""
         return sum(tuple(self._foreign.values()))
 
     # --- keeping the index in step -----------------------------------------------------------------------------
@@ -418,42 +419,38 @@ class Gallery:
         self._foreign.clear()
         self._searchable.reload(self._store.last_event(), self._store.gallery_names(), self._pages())
 
-    def _pages(self) -> Iterator[list[tuple[int, Encounter, NDArray[np.float32]]]]:
+    def _pages(self) -> Iterator[list[tuple[int, Encounter, Features]]]:
         last = 0
         while page := self._store.scan(after=last):
             last = page[-1].number
-            rows = []
             for stored in page:
-                subject_id = stored.encounter.subject_id
                 if foreign := self._foreign_among(stored.templates):
+                    subject_id = stored.encounter.subject_id
                     self._foreign[subject_id] = self._foreign.get(subject_id, 0) + foreign
-                vector = self._vector(stored.templates)
-                if vector is not None:
-                    rows.append((stored.number, stored.encounter, vector))
-            yield rows
+            features = self._features([stored.templates for stored in page])
+            yield [(stored.number, stored.encounter, own) for stored, own in zip(page, features, strict=True)]
 
-    def _stored_vector(self, encounter_id: str) -> NDArray[np.float32] | None:
+    def _stored_features(self, encounter_id: str) -> Features:
         # None also where there is no such encounter: the store says so, or knows the answer to a repeat.
         try:
             stored = self._store.stored(encounter_id)
         except EncounterNotFoundError:
-            return None
-        return self._vector(stored.templates)
+            return Features()
+        return self._features([stored.templates])[0]
 
-    def _vector(self, templates: Sequence[Template]) -> NDArray[np.float32] | None:
-        # None where there is no face of this contract; otherwise what the index will not refuse.
-        own = [t for t in templates if t.modality is Modality.FACE and t.model_contract_id == self._contract]
-        if not own:
-            return None
-        vector = np.asarray(self._vector_of(own), dtype=np.float32)
-        if vector.shape != (self._searchable.dimension,) or not np.isfinite(vector).all():
-            raise InvalidInputError(
-                f"vector: expected ({self._searchable.dimension},) finite values of the templates, got {vector.shape}"
-            )
-        return vector
+    def _features(self, encounters: Sequence[Sequence[Template]]) -> Sequence[Features]:
+        # What the indexes will not refuse.
+        found = self._features_of([[t for t in templates if self._owns(t)] for templates in encounters])
+        dimension = self._searchable.dimension
+        for vector in (features.vector for features in found if features.vector is not None):
+            if vector.shape != (dimension,) or vector.dtype != np.float32 or not np.isfinite(vector).all():
+                raise InvalidInputError(
+                    f"vector: expected ({dimension},) finite float32 values of the templates, got {vector.shape}"
+                )
+        return found
 
     def _foreign_among(self, templates: Sequence[Template]) -> int:
-        return sum(t.modality is Modality.FACE and t.model_contract_id != self._contract for t in templates)
+        return sum(not self._owns(template) for template in templates)
 
 
 def _reference(stored: Stored) -> Reference:

@@ -1,18 +1,23 @@
-"""What can be searched: the index and whose vectors it holds, changed together."""
+"""What can be searched: the indexes and whose features they hold, changed together."""
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
-from biometrik.features import Compared
+from biometrik.features import Compared, Features
 from biometrik.gallery.index import Index
-from biometrik.gallery.members import Member, Members
+from biometrik.gallery.members import EVERYTHING, Member, Members, Selection, shown_by
+from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import MAX_PAGE, Change, check_id, chosen_galleries
 from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Trait
+
+#: Scores (K,) of encounters, larger is more alike, from their similarities (K,), NaN where a trait is missing, and the
+#: pairs (K,) that each is the best of. With one trait the score never falls where the similarity grows.
+Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +30,18 @@ class Hit:
         Who, and by which encounter.
     galleries : tuple of str
         Galleries that hold the encounter.
-    similarity : float
-        Inner product of the probe with the encounter's vector.
+    compared : mapping of Trait to Compared
+        The traits that the probe and the encounter have in common. A face's similarity is the inner product of the
+        probe with the encounter's vector.
     encounters_compared : int
-        How many of the subject's encounters the probe was compared with.
+        How many of the subject's encounters could be compared with the probe.
     """
 
     subject_id: str
     encounter_id: str
     galleries: tuple[str, ...]
-    similarity: float
-    encounters_compared: int
     compared: Mapping[Trait, Compared]
+    encounters_compared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,18 @@ class SearchResult:
     coverage: SearchCoverage
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    # K encounters compared by every trait that they share with the probe, in the order of their numbers.
+    numbers: NDArray[np.int64]
+    similar: Mapping[Trait, NDArray[np.float32]]
+    pairs: Mapping[Trait, NDArray[np.int64]]
+    exhaustive: bool  # whether no finger was only screened
+    complete: bool  # whether these are all that can be compared
+
+
 class Searchable:
-    """The encounters that a 1:N search finds: active, in a gallery, and with a vector; thread-safe.
+    """The encounters that a 1:N search finds: active, in a gallery, and with features; thread-safe.
 
     A search sees each change whole or not at all. Changes carry the sequence number of their event and come in its
     order; one that was taken in already is passed over.
@@ -56,11 +71,14 @@ class Searchable:
     Parameters
     ----------
     index : Index
+        Empty; for faces.
+    prints : PrintIndex
         Empty.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, prints: PrintIndex) -> None:
         self._index = index
+        self._prints = prints
         self._lock = threading.Lock()  # over all of the following
         self._members = Members()
         self._names: tuple[str, ...] = ()  # of all galleries, sorted
@@ -80,7 +98,7 @@ class Searchable:
         self,
         version: int,
         names: tuple[str, ...],
-        pages: Iterable[Sequence[tuple[int, Encounter, NDArray[np.float32]]]],
+        pages: Iterable[Sequence[tuple[int, Encounter, Features]]],
     ) -> None:
         """Forget everything and take in what the store holds; searches wait.
 
@@ -90,30 +108,27 @@ class Searchable:
             Sequence number of the store's last event.
         names : tuple of str
             All galleries, sorted.
-        pages : iterable of sequences of (number, Encounter, (D,) float32)
-            Encounters that have a vector.
+        pages : iterable of sequences of (number, Encounter, Features)
+            All encounters.
         """
         with self._lock:
             self._forget(self._members.of_everybody())
+            self._prints.clear()  # also of what an interrupted change left
             for page in pages:
-                found = [row for row in page if _searchable(row[1])]
-                if found:
-                    numbers = np.array([number for number, _, _ in found], dtype=np.int64)
-                    self._index.add(numbers, np.stack([vector for _, _, vector in found]))
-                for number, encounter, _ in found:
-                    self._members.add(number, _member(encounter))
+                self._add([row for row in page if _searchable(row[1]) and row[2]])
             self._names = names
             self._version = version
 
-    def take_in(self, change: Change, vector: NDArray[np.float32] | None) -> None:
-        """Take in what was written of one encounter; None where it has no vector or need not be found."""
+    def take_in(self, change: Change, features: Features) -> None:
+        """Take in what was written of one encounter; without features where it has none or need not be found."""
         with self._lock:
             if change.event <= self._version:
                 return
-            if vector is not None and _searchable(change.encounter):
-                if change.number not in self._members:
-                    self._index.add(np.array([change.number], dtype=np.int64), vector[None])
-                self._members.add(change.number, _member(change.encounter))
+            if features and _searchable(change.encounter):
+                if change.number in self._members:
+                    self._members.add(change.number, _member(change.encounter, features))
+                else:
+                    self._add([(change.number, change.encounter, features)])
             elif change.number in self._members:
                 self._forget((change.number,))
             self._version = change.event
@@ -138,75 +153,141 @@ class Searchable:
         with self._lock:
             if event <= self._version:
                 return
+            nowhere = []
             for number in self._members.of_gallery(name):
                 member = self._members[number]
                 left = tuple(other for other in member.galleries if other != name)
                 if left:
-                    self._members.add(number, Member(member.subject_id, member.encounter_id, left))
+                    self._members.add(number, replace(member, galleries=left))
                 else:
-                    self._forget((number,))
+                    nowhere.append(number)
+            self._forget(nowhere)
             self._names = tuple(other for other in self._names if other != name)
             self._version = event
 
     def search(
-        self, vector: NDArray[np.float32], count: int, galleries: Sequence[str] | None, excluding: str
+        self,
+        probe: Features,
+        count: int,
+        galleries: Sequence[str] | None,
+        excluding: str,
+        fuse: Fuse,
     ) -> SearchResult:
         """Return the best subjects; see :meth:`biometrik.gallery.gallery.Gallery.search`."""
         if not 1 <= count <= MAX_PAGE:
             raise InvalidInputError(f"count: expected 1..{MAX_PAGE}, got {count}")
-        if vector.ndim != 1:
-            raise InvalidInputError(f"vector: expected ({self.dimension},), got {vector.shape}")
+        if probe.vector is not None and probe.vector.ndim != 1:
+            raise InvalidInputError(f"vector: expected ({self.dimension},), got {probe.vector.shape}")
         if excluding:
             check_id("excluding", excluding)
+        shown = shown_by(probe)
         with self._lock:
             names = None if galleries is None else chosen_galleries(galleries, self._names)
-            selection = self._members.select(names)
-            left_out = self._members.compared(excluding, names) if excluding else 0
-            coverage = SearchCoverage(
-                gallery_version=self._version,
-                galleries=self._names if names is None else names,
-                subjects=selection.subjects - (left_out > 0),
-                compared=selection.encounters - left_out,
-                exact=self._index.exact,
-                recall_claimed=self._index.recall_claimed,
-            )
+            selection = self._members.select(names, shown or EVERYTHING)
+            left_out = self._members.compared(excluding, names, shown or EVERYTHING) if excluding else 0
+            subjects, encounters = selection.subjects - (left_out > 0), selection.encounters - left_out
             # Asks for more encounters until they belong to enough subjects, or there are no more.
             asked = count + left_out
             while True:
-                found = self._index.search(vector[None], asked, allowed=selection.numbers)
-                hits = self._grouped(found[0][0], found[1][0], count, names, excluding)
-                if len(hits) == count or asked >= selection.encounters:
-                    return SearchResult(hits, coverage)
-                asked = min(selection.encounters, 4 * asked)
+                found = self._found(probe, selection, excluding, asked)
+                hits = self._grouped(found, count, names, excluding, shown, fuse)
+                if len(hits) == min(count, subjects) or found.complete:
+                    break
+                asked *= 4
+            coverage = SearchCoverage(
+                gallery_version=self._version,
+                galleries=self._names if names is None else names,
+                subjects=subjects,
+                compared=encounters if found.exhaustive else min(encounters, len(found.numbers)),
+                exact=found.exhaustive and (probe.vector is None or self._index.exact),
+                recall_claimed=min(
+                    1.0 if found.exhaustive else self._prints.recall_claimed,
+                    1.0 if probe.vector is None else self._index.recall_claimed,
+                ),
+            )
+            return SearchResult(hits, coverage)
+
+    def _found(self, probe: Features, selection: Selection, excluding: str, asked: int) -> _Found:
+        # The candidates by prints, the faces most alike among all others, and each compared by every trait.
+        numbers, allowed = np.empty(0, dtype=np.int64), selection.numbers
+        exhaustive = complete = True
+        if probe.prints:
+            searched = self._members.marked(selection, excluding)
+            numbers, exhaustive = self._prints.candidates(probe.prints, searched, asked)
+            complete = exhaustive
+            searched[numbers] = False
+            allowed = np.flatnonzero(searched)
+        similar: dict[Trait, NDArray[np.float32]] = {}
+        pairs: dict[Trait, NDArray[np.int64]] = {}
+        if probe.vector is not None:
+            near, likeness = self._faces(probe.vector, asked, allowed)
+            complete = complete and len(near) < asked
+            own, alike = self._faces(probe.vector, len(numbers), numbers)
+            numbers = np.sort(np.concatenate([numbers, near]))
+            faces = np.full(len(numbers), np.nan, dtype=np.float32)
+            faces[np.searchsorted(numbers, np.concatenate([near, own]))] = np.concatenate([likeness, alike])
+            similar[FACE], pairs[FACE] = faces, np.ones(len(numbers), dtype=np.int64)
+        if probe.prints:
+            prints = self._prints.compare(probe.prints, numbers)
+            similar |= prints.similar
+            pairs |= prints.pairs
+        return _Found(numbers, similar, pairs, exhaustive, complete)
+
+    def _faces(
+        self, vector: NDArray[np.float32], count: int, allowed: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        # The numbers of the faces most alike, and their similarities.
+        if count == 0:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        ids, likeness = self._index.search(vector[None], count, allowed=allowed)
+        there = ids[0] >= 0
+        return ids[0][there], likeness[0][there]
 
     def _grouped(
         self,
-        numbers: NDArray[np.int64],
-        similarities: NDArray[np.float32],
+        found: _Found,
         count: int,
         galleries: tuple[str, ...] | None,
         excluding: str,
+        shown: int,
+        fuse: Fuse,
     ) -> tuple[Hit, ...]:
+        if not len(found.numbers):
+            return ()
+        # Scores stop growing where the evidence ends: similarities still tell the better of two.
+        together = np.nansum(np.stack(list(found.similar.values())), axis=0, dtype=np.float64)
+        order = np.lexsort((found.numbers, -together, -fuse(found.similar, found.pairs)))
         hits: dict[str, Hit] = {}
-        for number, similarity in zip(numbers.tolist(), similarities.tolist(), strict=True):
-            if number < 0 or len(hits) == count:
-                break
-            member = self._members[number]
+        for row in order.tolist():
+            member = self._members[int(found.numbers[row])]
             subject_id = member.subject_id
             if subject_id not in hits and subject_id != excluding:
-                compared = self._members.compared(subject_id, galleries)
-                hits[subject_id] = Hit(
-                    subject_id,
-                    member.encounter_id,
-                    member.galleries,
-                    similarity,
-                    compared,
-                    {FACE: Compared(similarity)},
-                )
+                compared = {
+                    trait: Compared(float(values[row]), int(found.pairs[trait][row]))
+                    for trait, values in found.similar.items()
+                    if not np.isnan(values[row])
+                }
+                encounters = self._members.compared(subject_id, galleries, shown)
+                hits[subject_id] = Hit(subject_id, member.encounter_id, member.galleries, compared, encounters)
+                if len(hits) == count:
+                    break
         return tuple(hits.values())
 
+    def _add(self, encounters: Sequence[tuple[int, Encounter, Features]]) -> None:
+        # The order of the indexes matters to `reload` after an interruption: only prints can be cleared.
+        self._prints.add([(number, features.prints) for number, _, features in encounters])
+        faces = [(number, features.vector) for number, _, features in encounters if features.vector is not None]
+        if faces:
+            numbers = np.array([number for number, _ in faces], dtype=np.int64)
+            self._index.add(numbers, np.stack([vector for _, vector in faces]))
+        for number, encounter, features in encounters:
+            self._members.add(number, _member(encounter, features))
+
     def _forget(self, numbers: Collection[int]) -> None:
-        self._index.remove(np.fromiter(numbers, np.int64, len(numbers)))
+        gone = np.fromiter(numbers, np.int64, len(numbers))
+        faces = np.array([self._members[number].has_face for number in numbers], dtype=np.bool_)
+        self._index.remove(gone[faces])
+        self._prints.remove(gone)
         for number in numbers:
             self._members.remove(number)
 
@@ -215,5 +296,5 @@ def _searchable(encounter: Encounter) -> bool:
     return encounter.status is EncounterStatus.ACTIVE and bool(encounter.galleries)
 
 
-def _member(encounter: Encounter) -> Member:
-    return Member(encounter.subject_id, encounter.encounter_id, encounter.galleries)
+def _member(encounter: Encounter, features: Features) -> Member:
+    return Member(encounter.subject_id, encounter.encounter_id, encounter.galleries, shown_by(features))

@@ -1,6 +1,9 @@
 """Cylinder codes: equal to plain Python, and turning with the print."""
 
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -27,8 +30,9 @@ def test_the_kernel_equals_plain_python(rows: NDArray[np.float64]) -> None:
     x, y = 20 * rows[:, 0], 20 * rows[:, 1]
     direction = rows[:, 2].copy()
     compiled, plain = np.zeros((2, len(rows), DIRECTIONS), dtype=np.uint64)
-    descriptors._cylinder_codes(x, y, direction, compiled)
-    descriptors._cylinder_codes.py_func(x, y, direction, plain)
+    offsets = np.array([0, len(rows) // 2, len(rows)], dtype=np.int64)
+    descriptors._cylinder_codes(x, y, direction, offsets, compiled)
+    descriptors._cylinder_codes.py_func(x, y, direction, offsets, plain)
     # exp and erf may differ in the last bit, and a sum may lie just there.
     assert np.bitwise_count(compiled ^ plain).sum() <= 1
 
@@ -67,6 +71,33 @@ def test_reach_encloses_the_minutiae(rng: np.random.Generator) -> None:
     assert (ends <= reach + 1e-3).all()
     np.testing.assert_allclose(ends.max(axis=0), reach, atol=1e-3)
     assert not describe(minutiae(rows[:0])).reach_px.any()
+
+
+def test_influences_are_the_gaussians_they_stand_for() -> None:
+    # As the paper writes them: in place around each cell, in direction integrated over each of four quarters.
+    step, fade = descriptors._PITCH_PX / 2, descriptors._COLUMN_FADE
+    out = np.zeros(2 * len(fade) - 1)
+    for away in (-98.0, -3.5, 0.0, 41.0, 98.0):
+        descriptors._influence(away, step, fade, out)
+        exact = np.exp(-((descriptors._COLUMN_PX - away) ** 2) / (2 * descriptors._PLACE_PX**2))
+        np.testing.assert_allclose(out, exact, rtol=1e-12, atol=1e-300)
+    weights = np.zeros(DIRECTIONS)
+    for turn in (-6.2, -np.pi, -0.1, 0.0, 1.0, np.pi / 2, 3.0, 6.1):
+        descriptors._share(turn, weights)
+        for d in range(DIRECTIONS):
+            off = (turn - (d + 0.5) * np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+            ends = [math.erf((off + side * np.pi / 4) / (descriptors._DIRECTION * math.sqrt(2))) for side in (1, -1)]
+            assert weights[d] == pytest.approx(0.5 * (ends[0] - ends[1]), abs=1e-12)
+
+
+def test_many_prints_at_once_are_each_by_itself(rng: np.random.Generator) -> None:
+    prints = [minutiae(rng.uniform(0, 6, (count, 3)) * [60, 60, 1]) for count in (0, 1, 17, 0, 30)]
+    offsets = np.cumsum([0, *map(len, prints)])
+    x, y, direction = (np.concatenate([getattr(p, name) for p in prints]) for name in ("x", "y", "direction"))
+    many = descriptors.describe_many(x, y, direction, offsets)
+    single = [describe(print_) for print_ in prints]
+    np.testing.assert_array_equal(many.codes, np.concatenate([one.codes for one in single]))
+    np.testing.assert_array_equal(many.reach_px, np.concatenate([one.reach_px for one in single]))
 
 
 def test_one_compiled_specialisation() -> None:

@@ -22,15 +22,19 @@ from biometrik.errors import (
     SubjectNotFoundError,
     TransactionConflictError,
 )
+from biometrik.features import Features
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
+from biometrik.gallery.prints import Comparator, PrintIndex
 from biometrik.gallery.records import Change, EventKind
+from biometrik.gallery.searching import Hit, SearchResult
 from biometrik.gallery.store import STORES, Store
-from biometrik.types import EncounterStatus, GalleryKind, Modality, Template
+from biometrik.types import FACE, EncounterStatus, GalleryKind, Modality, Template
 
 D = 24
 CONTRACT = "test@1"
 Vector = NDArray[np.float32]
+FeaturesOf = Callable[[Sequence[Sequence[Template]]], Sequence[Features]]
 
 
 def _unit(seed: int) -> Vector:
@@ -49,8 +53,32 @@ def _mean(templates: Sequence[Template]) -> Vector:
     return mean
 
 
-def _gallery(store: Store, contract: str = CONTRACT) -> Gallery:
-    return Gallery(store, INDEXES.load("faiss-flat")(D), model_contract_id=contract, vector_of=_mean)
+def _features(people: Sequence[Sequence[Template]]) -> list[Features]:
+    faces = [[t for t in templates if t.modality is Modality.FACE] for templates in people]
+    return [Features(_mean(own) if own else None) for own in faces]
+
+
+def _gallery(store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _features) -> Gallery:
+    def no_matcher() -> Comparator:
+        raise AssertionError("nobody shows a print")
+
+    prints = PrintIndex(no_matcher, 0)
+    owns = (contract, "finger@1").__contains__
+    return Gallery(
+        store,
+        INDEXES.load("faiss-flat")(D),
+        prints,
+        owns=lambda template: owns(template.model_contract_id),
+        features_of=features_of,
+    )
+
+
+def _search(gallery: Gallery, vector: Vector, count: int, **restriction: Any) -> SearchResult:
+    return gallery.search(Features(vector), count, fuse=lambda similar, _: similar[FACE], **restriction)
+
+
+def _similarity(hit: Hit) -> float:
+    return hit.compared[FACE].similarity
 
 
 @pytest.fixture
@@ -71,14 +99,14 @@ def _enroll(gallery: Gallery, subject_id: str, *seeds: int, galleries: Sequence[
 
 
 def _found(gallery: Gallery, seed: int, count: int = 100, **restriction: Any) -> list[str]:
-    return [hit.subject_id for hit in gallery.search(_unit(seed), count, **restriction).hits]
+    return [hit.subject_id for hit in _search(gallery, _unit(seed), count, **restriction).hits]
 
 
 # --- search ------------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_gallery_answers_with_nobody(gallery: Gallery) -> None:
-    result = gallery.search(_unit(0), 5)
+    result = _search(gallery, _unit(0), 5)
     assert result.hits == ()
     coverage = result.coverage
     assert (coverage.subjects, coverage.compared, coverage.galleries) == (0, 0, ("default",))
@@ -87,13 +115,13 @@ def test_an_empty_gallery_answers_with_nobody(gallery: Gallery) -> None:
 
 def test_the_enrolled_is_found_first(gallery: Gallery) -> None:
     ids = [_enroll(gallery, f"A-{seed}", seed) for seed in range(20)]
-    result = gallery.search(_unit(7), 3)
+    result = _search(gallery, _unit(7), 3)
     assert len(result.hits) == 3
     best = result.hits[0]
     assert (best.subject_id, best.encounter_id, best.galleries) == ("A-7", ids[7], ("default",))
-    assert best.similarity == pytest.approx(1.0, abs=1e-6)
+    assert _similarity(best) == pytest.approx(1.0, abs=1e-6)
     assert best.encounters_compared == 1
-    similarities = [hit.similarity for hit in result.hits]
+    similarities = [_similarity(hit) for hit in result.hits]
     assert similarities == sorted(similarities, reverse=True)
     assert (result.coverage.subjects, result.coverage.compared, result.coverage.gallery_version) == (20, 20, 21)
 
@@ -101,10 +129,10 @@ def test_the_enrolled_is_found_first(gallery: Gallery) -> None:
 def test_the_mean_of_an_encounter_is_not_normalised(gallery: Gallery) -> None:
     _enroll(gallery, "A-1", 1, 2, 3)
     expected = np.mean([float(_unit(9) @ _unit(seed)) for seed in (1, 2, 3)])
-    (hit,) = gallery.search(_unit(9), 1).hits
-    assert hit.similarity == pytest.approx(expected, abs=1e-6)
-    (hit,) = gallery.search(0.5 * _unit(9), 1).hits
-    assert hit.similarity == pytest.approx(expected / 2, abs=1e-6)
+    (hit,) = _search(gallery, _unit(9), 1).hits
+    assert _similarity(hit) == pytest.approx(expected, abs=1e-6)
+    (hit,) = _search(gallery, 0.5 * _unit(9), 1).hits
+    assert _similarity(hit) == pytest.approx(expected / 2, abs=1e-6)
 
 
 def test_a_subject_is_one_hit_by_its_best_encounter(gallery: Gallery) -> None:
@@ -112,7 +140,7 @@ def test_a_subject_is_one_hit_by_its_best_encounter(gallery: Gallery) -> None:
     best = _enroll(gallery, "A-1", 2)
     _enroll(gallery, "A-1", 3)
     _enroll(gallery, "A-2", 4)
-    result = gallery.search(_unit(2), 10)
+    result = _search(gallery, _unit(2), 10)
     assert [hit.subject_id for hit in result.hits] == ["A-1", "A-2"]
     assert (result.hits[0].encounter_id, result.hits[0].encounters_compared) == (best, 3)
     assert (result.coverage.subjects, result.coverage.compared) == (2, 4)
@@ -129,7 +157,7 @@ def test_one_subject_with_many_encounters_hides_nobody(gallery: Gallery) -> None
     for count in (1, 2, 5, 21, 1000):
         expected = ["many", *(f"A-{seed}" for seed in others)][:count]
         assert _found(gallery, 0, count) == expected
-    assert gallery.search(probe, 1).hits[0].encounters_compared == 60
+    assert _search(gallery, probe, 1).hits[0].encounters_compared == 60
     assert _found(gallery, 0, 3, excluding="many") == [f"A-{seed}" for seed in others[:3]]
 
 
@@ -140,23 +168,23 @@ def test_searches_are_restricted_to_galleries(gallery: Gallery) -> None:
     _enroll(gallery, "A-1", 11, galleries=["watch"])
     both = _enroll(gallery, "A-2", 2, galleries=["watch", "desk"])
     _enroll(gallery, "A-3", 3, galleries=["desk"])
-    result = gallery.search(_unit(2), 10, galleries=["watch", "watch"])
+    result = _search(gallery, _unit(2), 10, galleries=["watch", "watch"])
     assert [hit.subject_id for hit in result.hits] == ["A-2", "A-1"]
     assert (result.hits[0].encounter_id, result.hits[0].galleries) == (both, ("desk", "watch"))
     assert [hit.encounters_compared for hit in result.hits] == [1, 1]
     coverage = result.coverage
     assert (coverage.galleries, coverage.subjects, coverage.compared) == (("watch",), 2, 2)
-    coverage = gallery.search(_unit(2), 10, galleries=["watch", "desk"]).coverage
+    coverage = _search(gallery, _unit(2), 10, galleries=["watch", "desk"]).coverage
     assert (coverage.galleries, coverage.subjects, coverage.compared) == (("desk", "watch"), 3, 3)
-    nobody = gallery.search(_unit(2), 10, galleries=["empty"])
+    nobody = _search(gallery, _unit(2), 10, galleries=["empty"])
     assert (nobody.hits, nobody.coverage.subjects, nobody.coverage.compared) == ((), 0, 0)
-    everybody = gallery.search(_unit(2), 10).coverage
+    everybody = _search(gallery, _unit(2), 10).coverage
     assert everybody.galleries == ("default", "desk", "empty", "watch")
     assert (everybody.subjects, everybody.compared) == (3, 4)
     with pytest.raises(GalleryNotFoundError):
-        gallery.search(_unit(2), 10, galleries=["watch", "nowhere"])
+        _search(gallery, _unit(2), 10, galleries=["watch", "nowhere"])
     with pytest.raises(InvalidInputError, match="at least one name"):
-        gallery.search(_unit(2), 10, galleries=[])
+        _search(gallery, _unit(2), 10, galleries=[])
 
 
 def test_the_excluded_is_not_counted(gallery: Gallery) -> None:
@@ -164,12 +192,12 @@ def test_the_excluded_is_not_counted(gallery: Gallery) -> None:
     _enroll(gallery, "A-1", 1)
     _enroll(gallery, "A-1", 2, galleries=["watch"])
     _enroll(gallery, "A-2", 3, galleries=["watch"])
-    result = gallery.search(_unit(1), 10, excluding="A-1")
+    result = _search(gallery, _unit(1), 10, excluding="A-1")
     assert [hit.subject_id for hit in result.hits] == ["A-2"]
     assert (result.coverage.subjects, result.coverage.compared) == (1, 1)
-    result = gallery.search(_unit(1), 10, galleries=["watch"], excluding="A-1")
+    result = _search(gallery, _unit(1), 10, galleries=["watch"], excluding="A-1")
     assert (result.coverage.subjects, result.coverage.compared) == (1, 1)
-    result = gallery.search(_unit(1), 10, excluding="nobody")
+    result = _search(gallery, _unit(1), 10, excluding="nobody")
     assert (result.coverage.subjects, result.coverage.compared) == (2, 3)
 
 
@@ -184,13 +212,13 @@ def test_an_encounter_in_no_gallery_is_compared_1_to_1_only(gallery: Gallery) ->
 def test_arguments_of_a_search_are_checked(gallery: Gallery) -> None:
     for count in (0, 1001):
         with pytest.raises(InvalidInputError, match=r"count: expected 1\.\.1000"):
-            gallery.search(_unit(1), count)
+            _search(gallery, _unit(1), count)
     bad = [_unit(1)[:-1], _unit(1)[None], _unit(1).astype(np.float64), np.full(D, np.nan, dtype=np.float32)]
     for vector in bad:
         with pytest.raises(InvalidInputError):
-            gallery.search(vector, 1)  # type: ignore[arg-type]
+            _search(gallery, vector, 1)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="excluding"):
-        gallery.search(_unit(1), 1, excluding="x" * 129)
+        _search(gallery, _unit(1), 1, excluding="x" * 129)
 
 
 # --- writes ------------------------------------------------------------------------------------------------------
@@ -208,7 +236,7 @@ def test_references_hold_every_template(gallery: Gallery) -> None:
 
 def test_fingers_alone_are_stored_and_not_searched(gallery: Gallery) -> None:
     gallery.enroll("A-1", [Template(Modality.FINGER, "finger@1", b"minutiae", 2)], galleries=["default"])
-    assert gallery.search(_unit(1), 1).coverage.compared == 0
+    assert _search(gallery, _unit(1), 1).coverage.compared == 0
     assert len(gallery.references("A-1")) == 1
     assert gallery.foreign_templates == 0
 
@@ -222,7 +250,7 @@ def test_a_repeated_transaction_adds_nothing(gallery: Gallery) -> None:
 
     first = enroll("A-1")
     assert enroll("A-1") == first
-    assert gallery.search(_unit(1), 5).coverage.compared == 1
+    assert _search(gallery, _unit(1), 5).coverage.compared == 1
     for subject_id, digest in (("A-1", "e"), ("A-2", "d")):
         with pytest.raises(TransactionConflictError):
             enroll(subject_id, digest)
@@ -238,12 +266,12 @@ def test_the_erased_is_found_no_more(gallery: Gallery) -> None:
     certificate = gallery.erase("A-1", transaction_id="t")
     assert (certificate.encounters, certificate.templates) == (2, 2)
     assert _found(gallery, 1) == ["A-2"]
-    assert gallery.search(_unit(1), 1).coverage.gallery_version == certificate.event
+    assert _search(gallery, _unit(1), 1).coverage.gallery_version == certificate.event
     with pytest.raises(SubjectNotFoundError):
         gallery.subject("A-1")
     again = _enroll(gallery, "A-1", 4)
     assert gallery.erase("A-1", transaction_id="t") == certificate
-    assert gallery.search(_unit(4), 1).hits[0].encounter_id == again
+    assert _search(gallery, _unit(4), 1).hits[0].encounter_id == again
 
 
 def test_status_decides_whether_an_encounter_is_found(gallery: Gallery) -> None:
@@ -257,9 +285,9 @@ def test_status_decides_whether_an_encounter_is_found(gallery: Gallery) -> None:
     assert _found(gallery, 1) == []
     gallery.set_encounter_galleries(encounter_id, ["default"])
     assert _found(gallery, 1) == ["A-1"]
-    version = gallery.search(_unit(1), 1).coverage.gallery_version
+    version = _search(gallery, _unit(1), 1).coverage.gallery_version
     gallery.set_encounter_status(encounter_id, EncounterStatus.ACTIVE)
-    assert gallery.search(_unit(1), 1).coverage.gallery_version == version == len(gallery.events())
+    assert _search(gallery, _unit(1), 1).coverage.gallery_version == version == len(gallery.events())
     with pytest.raises(EncounterNotFoundError):
         gallery.set_encounter_status("nobody", EncounterStatus.INACTIVE)
 
@@ -276,11 +304,11 @@ def test_galleries_can_be_left_joined_and_deleted(gallery: Gallery) -> None:
     assert gallery.gallery("watch").subjects == 2
     gallery.delete_gallery("watch")
     assert _found(gallery, 1) == ["A-2"]
-    assert gallery.search(_unit(2), 1).hits[0].galleries == ("default",)
+    assert _search(gallery, _unit(2), 1).hits[0].galleries == ("default",)
     assert gallery.encounter(encounter_id).galleries == ()
     assert [info.name for info in gallery.galleries()] == ["default"]
     with pytest.raises(GalleryNotFoundError):
-        gallery.search(_unit(1), 1, galleries=["watch"])
+        _search(gallery, _unit(1), 1, galleries=["watch"])
     with pytest.raises(GalleryExistsError):
         gallery.create_gallery("default")
 
@@ -303,7 +331,7 @@ def test_repeats_give_first_answers_and_leave_the_index_alone(gallery: Gallery) 
     version = gallery.events()[-1].sequence
     for _ in range(2):  # also of an encounter that is gone, and with the galleries' names in use again
         assert [write() for write in writes] == answers
-        result = gallery.search(_unit(2), 5)
+        result = _search(gallery, _unit(2), 5)
         assert [hit.encounter_id for hit in result.hits] == [again]
         assert (result.coverage.gallery_version, result.coverage.galleries) == (version, ("default", "desk"))
     assert gallery.events()[-1].sequence == version
@@ -346,8 +374,7 @@ def test_a_template_of_another_contract_is_refused(gallery: Gallery) -> None:
     "vector", [np.zeros(D + 1, dtype=np.float32), np.full(D, np.inf, dtype=np.float32), np.zeros((1, D))]
 )
 def test_what_the_index_would_refuse_is_not_stored(store: Store, vector: Vector) -> None:
-    index = INDEXES.load("faiss-flat")(D)
-    gallery = Gallery(store, index, model_contract_id=CONTRACT, vector_of=lambda _: vector)
+    gallery = _gallery(store, features_of=lambda people: [Features(vector) for _ in people])
     with pytest.raises(InvalidInputError, match="vector"):
         _enroll(gallery, "A-1", 1)
     assert store.scan() == []
@@ -376,8 +403,8 @@ def test_the_index_is_rebuilt_from_the_store(store: Store, gallery: Gallery) -> 
     rebuilt = _gallery(store)
     for seed in (0, 1, 2, 600, 1099):
         for names in (None, ["watch"], ["default"]):
-            expected = gallery.search(_unit(seed), 20, galleries=names)
-            assert rebuilt.search(_unit(seed), 20, galleries=names) == expected
+            expected = _search(gallery, _unit(seed), 20, galleries=names)
+            assert _search(rebuilt, _unit(seed), 20, galleries=names) == expected
 
 
 def test_foreign_templates_are_counted_and_never_found(store: Store, gallery: Gallery) -> None:
@@ -386,7 +413,7 @@ def test_foreign_templates_are_counted_and_never_found(store: Store, gallery: Ga
     _enroll(gallery, "A-2", 4)
     newer = _gallery(store, "test@2")
     assert newer.foreign_templates == 4
-    assert newer.search(_unit(1), 5).coverage.compared == 0
+    assert _search(newer, _unit(1), 5).coverage.compared == 0
     newer.enroll("A-1", [_template(_unit(5), "test@2")], galleries=["default"])
     assert _found(newer, 5) == ["A-1"]
     assert len(newer.references("A-1")) == 3
@@ -441,7 +468,7 @@ def test_an_interruption_between_commit_and_index_is_made_up_for(
         broken.setattr(gallery._searchable, "take_in", interrupted)
         with pytest.raises(error):
             _enroll(gallery, "A-2", 2)
-    result = gallery.search(_unit(2), 5)
+    result = _search(gallery, _unit(2), 5)
     assert [hit.subject_id for hit in result.hits] == ["A-2", "A-1"]
     assert result.coverage.gallery_version == gallery.events()[-1].sequence
 
@@ -467,7 +494,7 @@ def test_an_index_that_fell_behind_answers_only_once_it_caught_up(
         with pytest.raises(StoreUnavailableError):
             gallery.erase("A-1")
         with pytest.raises(StoreUnavailableError):
-            gallery.search(_unit(1), 1)
+            _search(gallery, _unit(1), 1)
         with pytest.raises(StoreUnavailableError):
             _enroll(gallery, "A-2", 2)
     assert _found(gallery, 1) == []
@@ -528,7 +555,7 @@ def test_random_histories_equal_brute_force(gallery: Gallery, rng: np.random.Gen
         probe, count = _unit(5000 + step), int(rng.integers(1, 15))
         for restriction in ({"watch"}, {"default"}, {"default", "watch"}):
             excluding = subject_id if step % 2 else ""
-            hits = gallery.search(probe, count, galleries=sorted(restriction), excluding=excluding).hits
+            hits = _search(gallery, probe, count, galleries=sorted(restriction), excluding=excluding).hits
             found = [(hit.subject_id, hit.encounter_id) for hit in hits]
             assert found == expected(probe, count, restriction, excluding)
 
@@ -546,7 +573,7 @@ def test_threads_that_enroll_search_and_erase_at_once_get_true_answers(tmp_path:
         for number in range(40):
             subject_id, seed = f"w-{worker}-{number}", 1000 * worker + number
             encounter_id = _enroll(gallery, subject_id, seed)
-            best = gallery.search(_unit(seed), 1).hits[0]
+            best = _search(gallery, _unit(seed), 1).hits[0]
             assert (best.subject_id, best.encounter_id) == (subject_id, encounter_id)
             assert gallery.references(subject_id)[0].templates == (_template(_unit(seed)),)
             if number % 2:
@@ -558,14 +585,14 @@ def test_threads_that_enroll_search_and_erase_at_once_get_true_answers(tmp_path:
         rounds = version = 0
         while not done.is_set() or not rounds:
             seed = (7 * rounds + reader) % 20
-            result = gallery.search(_unit(seed), 30)
+            result = _search(gallery, _unit(seed), 30)
             assert (result.hits[0].subject_id, result.hits[0].encounter_id) == (f"s-{seed}", steady[seed])
             assert len({hit.subject_id for hit in result.hits}) == len(result.hits)
-            similarities = [hit.similarity for hit in result.hits]
+            similarities = [_similarity(hit) for hit in result.hits]
             assert similarities == sorted(similarities, reverse=True)
             for hit in result.hits:
                 own = int(hit.subject_id[2:]) if hit.subject_id.startswith("s-") else seed_of(hit.subject_id)
-                assert hit.similarity == pytest.approx(float(_unit(own) @ _unit(seed)), abs=1e-5)
+                assert _similarity(hit) == pytest.approx(float(_unit(own) @ _unit(seed)), abs=1e-5)
                 assert (hit.galleries, hit.encounters_compared) == (("default",), 1)
             assert result.coverage.subjects == result.coverage.compared >= 20
             assert result.coverage.gallery_version >= version
@@ -581,6 +608,6 @@ def test_threads_that_enroll_search_and_erase_at_once_get_true_answers(tmp_path:
         finally:
             done.set()
         assert all(future.result() for future in readers)
-    assert gallery.search(_unit(0), 1).coverage.subjects == 20 + 4 * 20
-    assert gallery.search(_unit(0), 1).coverage.gallery_version == gallery.events(limit=1000)[-1].sequence
+    assert _search(gallery, _unit(0), 1).coverage.subjects == 20 + 4 * 20
+    assert _search(gallery, _unit(0), 1).coverage.gallery_version == gallery.events(limit=1000)[-1].sequence
     gallery.close()

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.fingerprint import kernels
-from biometrik.fingerprint.descriptors import DIRECTIONS, NORMALS, SIDES, describe
+from biometrik.fingerprint.descriptors import DIRECTIONS, NORMALS, SIDES, describe_many
 from biometrik.fingerprint.matching import Alignment, Matcher, Prepared
 from biometrik.fingers import Minutiae
 
@@ -88,36 +88,45 @@ class CylinderMatcher(Matcher[Cylinders]):
     def contract(self) -> Mapping[str, str]:
         return {"algorithm": "cylinders", "version": _VERSION}
 
-    def _prepare(self, minutiae: Minutiae) -> Cylinders:
-        described = describe(minutiae)
-        count = len(minutiae)
-        padding = -count % kernels.LANES
+    def _prepare_many(self, minutiae: Sequence[Minutiae]) -> Cylinders:
+        counts = np.array([len(print_) for print_ in minutiae], dtype=np.int64)
+        starts = np.concatenate([np.zeros(1, dtype=np.int64), counts.cumsum()])
+        offsets = np.concatenate([starts[:1], (counts + -counts % kernels.LANES).cumsum()])
+        x, y, direction, quality = (
+            np.concatenate([blank, *(getattr(print_, name) for print_ in minutiae)])
+            for name, blank in (("x", _NONE), ("y", _NONE), ("direction", _NONE), ("quality", _NONE.astype(np.uint8)))
+        )
+        described = describe_many(x, y, direction, starts)
+        known = np.array([print_.quality.any() for print_ in minutiae], dtype=np.bool_)
         bits = np.bitwise_count(described.codes).sum(axis=1)
-        quality = minutiae.quality / np.float32(100)
-        weight = quality if quality.any() else np.full(count, _UNKNOWN_QUALITY, dtype=np.float32)
-        columns = np.zeros((6, count + padding), dtype=np.float32)
-        columns[:2, count:] = kernels.NOWHERE_PX
+        # Where each minutia comes to lie among the padding, and each word of its code: word by word within a template.
+        place = np.arange(len(x)) + (offsets[:-1] - starts[:-1]).repeat(counts)
+        word = (DIRECTIONS * offsets[:-1]).repeat(counts) + place - offsets[:-1].repeat(counts)
+        words = np.zeros(DIRECTIONS * offsets[-1], dtype=np.uint64)
+        for d in range(DIRECTIONS):
+            words[word + d * np.diff(offsets).repeat(counts)] = described.codes[:, d]
+        columns = np.zeros((6, offsets[-1]), dtype=np.float32)
+        columns[:2] = kernels.NOWHERE_PX
         for column, values in zip(
             columns,
             (
-                minutiae.x,
-                minutiae.y,
-                np.cos(minutiae.direction),
-                np.sin(minutiae.direction),
-                weight,
+                x,
+                y,
+                np.cos(direction),
+                np.sin(direction),
+                np.where(known.repeat(counts), quality / np.float32(100), np.float32(_UNKNOWN_QUALITY)),
                 1.0 / np.sqrt(bits + _PSEUDO_BITS),
             ),
             strict=True,
         ):
-            column[:count] = values
-        words = np.zeros((DIRECTIONS, count + padding), dtype=np.uint64)
-        words[:, :count] = described.codes.T
-        digest = hashlib.blake2b(columns.tobytes(), digest_size=8).digest()
+            column[place] = values
+        bounds = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        digests = [hashlib.blake2b(columns[:, a:b].tobytes(), digest_size=8).digest() for a, b in bounds]
         return _frozen(
             kernels.Packed(
-                offsets=np.array([0, count + padding], dtype=np.int64),
-                minutiae=np.array([count], dtype=np.int32),
-                words=words.ravel(),
+                offsets=offsets,
+                minutiae=counts.astype(np.int32),
+                words=words,
                 x=columns[0],
                 y=columns[1],
                 cos=columns[2],
@@ -125,7 +134,7 @@ class CylinderMatcher(Matcher[Cylinders]):
                 weight=columns[4],
                 norm=columns[5],
                 reach=described.reach_px,
-                key=np.frombuffer(digest, dtype="<u8").astype(np.uint64),
+                key=np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64),
             )
         )
 
@@ -154,8 +163,10 @@ class CylinderMatcher(Matcher[Cylinders]):
     ) -> None:
         kernels.compare_many(probe.packed, references.packed, chosen, _NORMALS, self._scratch(), similarity)
 
-    def _screen(self, probe: Cylinders, references: Cylinders, promise: NDArray[np.float32]) -> None:
-        kernels.screen_many(probe.packed, references.packed, self._scratch(), promise)
+    def _screen(
+        self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
+    ) -> None:
+        kernels.screen_many(probe.packed, references.packed, chosen, self._scratch(), promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         scratch = self._scratch()
@@ -188,6 +199,7 @@ def _frozen(packed: kernels.Packed) -> Cylinders:
 _NORMALS: Final = NORMALS.copy()
 _NORMALS.setflags(write=False)
 _FIRST: Final = np.zeros(1, dtype=np.int64)
+_NONE: Final = np.zeros(0, dtype=np.float32)
 _BLANK: Final = kernels.Packed(
     offsets=np.zeros(1, dtype=np.int64),
     minutiae=np.zeros(0, dtype=np.int32),

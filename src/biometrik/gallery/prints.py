@@ -1,0 +1,307 @@
+"""Finding prints: finger templates in packs, compared exhaustively or in stages.
+
+Up to a configured number of templates every one is compared in full. Beyond, each print of the probe is held against
+all quickly (the matcher's screening), the encounters that look promising by any of its fingers are the candidates, and
+these are compared in full by all fingers of the probe.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik.types import Modality, Trait
+
+#: Templates of one pack: some 10 MB, which a removal copies, and some milliseconds of screening, a thread's portion.
+_SEGMENT: Final = 4096
+#: Comparisons that are not worth starting threads for: about four milliseconds of screening.
+_FEW: Final = 2048
+#: Of the encounters that a finger of the probe is screened against, the share that becomes candidates, and the least
+#: number of them; the matcher's own defaults.
+_PROMISING_SHARE: Final = 0.02
+_PROMISING_LEAST: Final = 200
+
+
+class Pack(Protocol):
+    """Prepared templates, contiguous in memory; :class:`biometrik.fingerprint.matching.Prepared`."""
+
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return templates ``start`` to ``stop`` − 1."""
+
+
+class Comparator(Protocol):
+    """What the index needs of a matcher; :class:`biometrik.fingerprint.matching.Matcher`."""
+
+    def pack(self, templates: Sequence[Any]) -> Any:
+        """Copy packs into one."""
+
+    def compare_many(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the similarities of one template and chosen ones of a pack."""
+
+    def screen(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a quick guess of how promising they are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons:
+    """The prints of K encounters, compared.
+
+    Parameters
+    ----------
+    similar : mapping of Trait to (K,) float32
+        The best of each encounter's pairs, NaN where there is none.
+    pairs : mapping of Trait to (K,) int64
+        How many pairs that is the best of.
+    """
+
+    similar: Mapping[Trait, NDArray[np.float32]]
+    pairs: Mapping[Trait, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Segment:
+    # Templates with their encounters' numbers and finger positions.
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.int8]
+    pack: Any
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Errand:
+    # One trait of a search: probes, one template each, and rows of each segment to hold them against.
+    trait: Trait
+    probes: tuple[Any, ...]
+    rows: tuple[NDArray[np.int64], ...]
+
+
+class PrintIndex:
+    """Prints of encounters under the caller's numbers; not thread-safe, its owner holds a lock.
+
+    Adding copies each template a dozen times as its segment grows, removing copies one segment: neither leaves bytes of
+    what was removed in memory.
+
+    Parameters
+    ----------
+    comparator_of : callable
+        Returns the matcher that prepared the prints; called when the first print comes.
+    exhaustive_templates : int
+        Up to so many references a search compares all in full, 0 or more.
+
+    Attributes
+    ----------
+    recall_claimed : float
+        Share of mated searches whose first candidate a staged search finds as an exhaustive one does.
+    """
+
+    recall_claimed: Final = 0.99
+
+    def __init__(self, comparator_of: Callable[[], Comparator], exhaustive_templates: int) -> None:
+        self._comparator_of = comparator_of
+        self._exhaustive_templates = exhaustive_templates
+        self._segments: list[_Segment] = []
+
+    def __len__(self) -> int:
+        """Return how many templates can be found."""
+        return sum(len(segment) for segment in self._segments)
+
+    def add(self, encounters: Sequence[tuple[int, Mapping[int, Pack]]]) -> None:
+        """Make prints findable.
+
+        Parameters
+        ----------
+        encounters : sequence of (number, mapping of int to pack)
+            Number, not in the index, and prints by finger position 0..10.
+        """
+        rows = [(number, position, pack) for number, prints in encounters for position, pack in prints.items()]
+        if not rows:
+            return
+        lengths = [len(pack) for _, _, pack in rows]
+        numbers = np.repeat(np.array([number for number, _, _ in rows], dtype=np.int64), lengths)
+        positions = np.repeat(np.array([position for _, position, _ in rows], dtype=np.int8), lengths)
+        self._segments.append(_Segment(numbers, positions, self._comparator_of().pack([pack for _, _, pack in rows])))
+        # As in a binary counter: sizes fall from segment to segment, and each template is copied a dozen times at most.
+        while len(self._segments) > 1 and len(self._segments[-2]) <= len(self._segments[-1]):
+            if len(self._segments[-2]) + len(self._segments[-1]) > _SEGMENT:
+                break
+            self._segments[-2:] = [self._joined(self._segments[-2:])]
+
+    def remove(self, numbers: NDArray[np.int64]) -> None:
+        """Forget encounters; numbers that have no prints are passed over.
+
+        Parameters
+        ----------
+        numbers : (N,) int64
+            Theirs.
+        """
+        left: list[_Segment] = []
+        for segment in self._segments:
+            kept = ~np.isin(segment.numbers, numbers)
+            if kept.all():
+                left.append(segment)
+                continue
+            if not kept.any():
+                continue
+            edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
+            pack = self._comparator_of().pack([segment.pack.part(start, stop) for start, stop in edges.tolist()])
+            shrunk = _Segment(segment.numbers[kept], segment.positions[kept], pack)
+            if left and len(left[-1]) + len(shrunk) <= _SEGMENT // 2:  # else small ones would pile up
+                left[-1] = self._joined([left[-1], shrunk])
+            else:
+                left.append(shrunk)
+        self._segments = left
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._segments = []
+
+    def candidates(
+        self, prints: Mapping[int, Pack], allowed: NDArray[np.bool_], least: int
+    ) -> tuple[NDArray[np.int64], bool]:
+        """Return the encounters that are worth comparing in full with a probe's prints.
+
+        Parameters
+        ----------
+        prints : mapping of int to pack
+            The probe's, by finger position; positions are bound to meet as in :meth:`compare`.
+        allowed : (M,) bool
+            By number, whether an encounter is searched; M is above all numbers.
+        least : int
+            No fewer than so many by each finger, where there are as many; 1 or more.
+
+        Returns
+        -------
+        numbers : (K,) int64
+            Rising.
+        exhaustive : bool
+            Whether these are all encounters that have prints to compare.
+        """
+        errands = self._errands(prints, allowed)
+        if sum(len(rows) for errand in errands for rows in errand.rows) <= self._exhaustive_templates:
+            return self._numbers(errands), True
+        promising = np.zeros(len(allowed), dtype=np.bool_)
+        exhaustive = True
+        for errand, promise in zip(errands, self._best(errands, screening=True, top=len(allowed)), strict=True):
+            numbers = self._numbers([errand])
+            wanted = max(least, _PROMISING_LEAST, round(_PROMISING_SHARE * len(numbers)))
+            if wanted < len(numbers):
+                exhaustive = False
+                numbers = numbers[np.argpartition(-promise[numbers], wanted - 1)[:wanted]]
+            promising[numbers] = True
+        return np.flatnonzero(promising), exhaustive
+
+    def compare(self, prints: Mapping[int, Pack], numbers: NDArray[np.int64]) -> Comparisons:
+        """Return the similarities of encounters' prints and a probe's, each trait by itself.
+
+        A labelled finger meets the same finger. Only where no label meets a label, all prints of both sides are one
+        trait, if one side does not know which finger its print is of: so one finger is never evidence twice.
+
+        Parameters
+        ----------
+        prints : mapping of int to pack
+            The probe's, by finger position.
+        numbers : (K,) int64
+            Encounters, rising; such without prints are missing in every trait.
+        """
+        allowed = np.zeros(int(numbers[-1]) + 1 if len(numbers) else 0, dtype=np.bool_)
+        allowed[numbers] = True
+        errands = self._errands(prints, allowed)
+        best = self._best(errands, screening=False, top=len(allowed))
+        similar, pairs = {}, {}
+        for errand, found in zip(errands, best, strict=True):
+            references = np.zeros(len(allowed), dtype=np.int64)
+            for segment, rows in zip(self._segments, errand.rows, strict=True):
+                np.add.at(references, segment.numbers[rows], 1)
+            similar[errand.trait] = found[numbers]
+            pairs[errand.trait] = references[numbers] * len(errand.probes)
+        return Comparisons(similar, pairs)
+
+    def _errands(self, prints: Mapping[int, Pack], allowed: NDArray[np.bool_]) -> list[_Errand]:
+        met = np.zeros(len(allowed), dtype=np.bool_)
+        errands = []
+        within = [_marked(allowed, segment.numbers) for segment in self._segments]
+        for position in sorted(position for position in prints if position):
+            rows = tuple(
+                np.flatnonzero(searched & (segment.positions == position))
+                for segment, searched in zip(self._segments, within, strict=True)
+            )
+            for segment, found in zip(self._segments, rows, strict=True):
+                met[segment.numbers[found]] = True
+            errands.append(_Errand(Trait(Modality.FINGER, position), _singles(prints[position]), rows))
+        loose = allowed & ~met
+        if 0 not in prints:
+            unknown = np.zeros(len(allowed), dtype=np.bool_)
+            for segment, searched in zip(self._segments, within, strict=True):
+                unknown[segment.numbers[searched & (segment.positions == 0)]] = True
+            loose &= unknown
+        every = tuple(single for position in sorted(prints) for single in _singles(prints[position]))
+        rows = tuple(np.flatnonzero(_marked(loose, segment.numbers)) for segment in self._segments)
+        errands.append(_Errand(Trait(Modality.FINGER), every, rows))
+        return [errand for errand in errands if any(len(rows) for rows in errand.rows)]
+
+    def _best(self, errands: Sequence[_Errand], *, screening: bool, top: int) -> list[NDArray[np.float32]]:
+        # Of each errand, by number, the best of an encounter's pairs; NaN where it has none.
+        if not errands:
+            return []
+        comparator = self._comparator_of()
+        act = comparator.screen if screening else comparator.compare_many
+        tasks = [
+            (i, probe, segment, rows)
+            for i, errand in enumerate(errands)
+            for segment, rows in zip(self._segments, errand.rows, strict=True)
+            if len(rows)
+            for probe in errand.probes
+        ]
+
+        def run(task: tuple[int, Any, _Segment, NDArray[np.int64]]) -> NDArray[np.float32]:
+            _, probe, segment, rows = task
+            return act(probe, segment.pack, rows)
+
+        best = [np.full(top, np.nan, dtype=np.float32) for _ in errands]
+        for (i, _, segment, rows), values in zip(tasks, _mapped(run, tasks), strict=True):
+            np.fmax.at(best[i], segment.numbers[rows], values)
+        return best
+
+    def _numbers(self, errands: Sequence[_Errand]) -> NDArray[np.int64]:
+        found = [
+            segment.numbers[rows]
+            for errand in errands
+            for segment, rows in zip(self._segments, errand.rows, strict=True)
+        ]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
+
+    def _joined(self, segments: Sequence[_Segment]) -> _Segment:
+        return _Segment(
+            np.concatenate([segment.numbers for segment in segments]),
+            np.concatenate([segment.positions for segment in segments]),
+            self._comparator_of().pack([segment.pack for segment in segments]),
+        )
+
+
+def _singles(pack: Pack) -> tuple[Pack, ...]:
+    return tuple(pack.part(i, i + 1) for i in range(len(pack)))
+
+
+def _marked(marks: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    # Numbers beyond the marks are not marked.
+    inside: NDArray[np.bool_] = numbers < len(marks)
+    found = np.zeros(len(numbers), dtype=np.bool_)
+    found[inside] = marks[numbers[inside]]
+    return found
+
+
+def _mapped(run: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    # Matchers compare without the interpreter lock.
+    if sum(len(rows) for *_, rows in tasks) <= _FEW:
+        yield from map(run, tasks)
+        return
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(run, tasks)

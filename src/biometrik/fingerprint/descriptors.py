@@ -90,9 +90,7 @@ def describe(minutiae: Minutiae) -> Descriptors:
     >>> describe(print_).codes.shape, describe(print_).reach_px[0]
     ((3, 4), np.float32(160.0))
     """
-    return describe_many(
-        minutiae.x, minutiae.y, minutiae.direction, np.array([0, len(minutiae)], dtype=np.int64)
-    )
+    return describe_many(minutiae.x, minutiae.y, minutiae.direction, np.array([0, len(minutiae)], dtype=np.int64))
 
 
 def describe_many(
@@ -192,5 +190,3 @@ def _cylinder_codes(
                     if sums[d, k] > _ENOUGH:
                         word |= np.uint64(1) << np.uint64(k)
                 codes[i, d] = word
-
-

@@ -137,9 +137,7 @@ class Matcher(abc.ABC, Generic[P]):
         return float(self.compare_many(probe, reference)[0])
 
     @final
-    def compare_many(
-        self, probe: P, references: P, chosen: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+    def compare_many(self, probe: P, references: P, chosen: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the similarities of one probe and many references, equal to :meth:`compare`'s.
 
         Parameters

@@ -17,8 +17,8 @@ from biometrik.features import Features
 from biometrik.gallery.index import Index
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import NO_DETAILS, Event, NewEncounter, Stored
-from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.searching import Fuse, Searchable, SearchResult
+from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.store import Store
 from biometrik.types import (
     Encounter,

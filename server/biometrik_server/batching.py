@@ -16,10 +16,10 @@ Observer = Callable[[int, float], None]
 
 
 class Batcher(Generic[T, R]):
-    """Runs a function over the items of several callers at once, one run after the other.
+    """Runs a function over the items of several callers at once.
 
-    No timer: a thread of its own takes what is there when no run is going on. A job whose future was cancelled before
-    its run began is dropped, not computed.
+    No timer: threads of its own take what is there when there is room for another run. A job whose future was
+    cancelled before its run began is dropped, not computed.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ class Batcher(Generic[T, R]):
         Monotonic seconds.
     observe : callable, optional
         Told of each run.
+    runs : int
+        Most runs at once. A run has parts that use one core: with two, what is left of the cores is another's.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Batcher(Generic[T, R]):
         max_items: int,
         clock: Callable[[], float],
         observe: Observer | None = None,
+        runs: int = 1,
     ) -> None:
         self._run = run
         self._max_items: Final = max_items
@@ -47,10 +50,12 @@ class Batcher(Generic[T, R]):
         self._observe = observe
         self._jobs: deque[_Job[T, R]] = deque()
         self._changed = threading.Condition()
-        self._running = False
+        self._running = 0
+        self._runs: Final = runs
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name=f"batcher-{k}", daemon=True) for k in range(runs)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self, items: Sequence[T], answer: "Future[Sequence[R]] | None" = None, *, here: bool = False
@@ -80,7 +85,7 @@ class Batcher(Generic[T, R]):
                 self._jobs.append(job)
                 self._changed.notify()
                 return job.future
-            self._running = True
+            self._running += 1
         if job.future.set_running_or_notify_cancel():
             self._perform([job])
         self._ran()
@@ -90,8 +95,9 @@ class Batcher(Generic[T, R]):
         """Finish what is queued, then end the thread. Closing twice is fine."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while jobs := self._next():
@@ -106,7 +112,7 @@ class Batcher(Generic[T, R]):
 
     def _ran(self) -> None:
         with self._changed:
-            self._running = False
+            self._running -= 1
             self._changed.notify()
 
     def _next(self) -> "list[_Job[T, R]]":
@@ -115,7 +121,7 @@ class Batcher(Generic[T, R]):
             taken: list[_Job[T, R]] = []
             room = self._max_items
             while not taken:
-                self._changed.wait_for(lambda: not self._running and (self._jobs or self._closed))
+                self._changed.wait_for(lambda: self._running < self._runs and (self._jobs or self._closed))
                 if not self._jobs:
                     return []
                 while self._jobs and (not taken or len(self._jobs[0].items) <= room):
@@ -123,7 +129,7 @@ class Batcher(Generic[T, R]):
                     if job.future.set_running_or_notify_cancel():
                         taken.append(job)
                         room -= len(job.items)
-            self._running = True
+            self._running += 1
             return taken
 
     def _settle(self, jobs: "Sequence[_Job[T, R]]") -> None:

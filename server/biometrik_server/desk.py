@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from biometrik.engine import Engine
 from biometrik.samples import PreparedSample, Sample
@@ -14,6 +14,9 @@ from biometrik.types import Decision, Enrollment, Identification
 from biometrik_server.batching import Batcher
 from biometrik_server.calls import CURRENT
 from biometrik_server.metrics import Metrics
+
+#: Model runs at once. What one does on a single core leaves the others to the second, and faces do not wait for prints.
+MODEL_RUNS: Final = 2
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,14 +33,20 @@ class Desk:
         Told of every stage.
     threads : int
         For decoding, searches and writes.
+    runs : int
+        Model runs at once.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics, *, threads: int) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, *, threads: int, runs: int = MODEL_RUNS) -> None:
         self.engine = engine
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="desk")
         self._batcher: Batcher[Sample, PreparedSample] = Batcher(
-            self._models, max_items=engine.config.runtime.batch_size, clock=time.monotonic, observe=metrics.batch
+            self._models,
+            max_items=engine.config.runtime.batch_size,
+            clock=time.monotonic,
+            observe=metrics.batch,
+            runs=runs,
         )
 
     async def answer(self, read: Callable[[], Sequence[Sample]], use: Callable[[Sequence[PreparedSample]], T]) -> T:

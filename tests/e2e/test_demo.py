@@ -50,8 +50,8 @@ OUTCOMES = {
     "verify-erased": "SUBJECT_NOT_FOUND",
     "identify-erased": "NO_MATCH",
 }
-#: Photographs on the page, and those that the service found a face in: box, landmarks and aligned crop.
-PHOTOGRAPHS, FACES = 36, 32
+#: Photographs, prints and pairs on the page, and photographs that the service found a face in: box, landmarks and aligned crop.
+PHOTOGRAPHS, FACES = 52, 34
 
 
 class _Resources(HTMLParser):

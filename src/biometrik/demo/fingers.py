@@ -79,7 +79,7 @@ def steps(
             "ENROLLED",
             lambda: counter.enroll(OWNER, [face, *_images(enrolled)], missing=missing),
             holds=lambda result: result.templates == 3,
-            finding=lambda: "Three templates; the missing fingers and their reasons are in the event log.",
+            finding=lambda: "Three templates; the missing fingers and their reasons are kept with the encounter.",
             probes=[Picture(face, f"{OWNER}, photograph at enrolment"), *enrolled],
         )
     )

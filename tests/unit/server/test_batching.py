@@ -65,6 +65,25 @@ def test_what_is_queued_runs_together_up_to_the_bound(batcher: Batcher[int, int]
     assert model.runs == [[0], [1, 2, 3, 4], [5]]
 
 
+def test_a_second_run_begins_beside_the_first_and_no_third(model: Model) -> None:
+    batcher = Batcher(model, max_items=4, clock=lambda: 0.0, runs=2)
+    try:
+        model.gate.clear()
+        first = batcher.submit([1])
+        assert model.entered.acquire(timeout=WAIT_S)
+        second = batcher.submit([2])
+        assert model.entered.acquire(timeout=WAIT_S)
+        others = [batcher.submit([number]) for number in (3, 4)]
+        assert not model.entered.acquire(timeout=0.05)
+        assert model.runs == [[1], [2]]
+        model.gate.set()
+        assert [job.result(WAIT_S) for job in (first, second, *others)] == [[2], [4], [6], [8]]
+        assert sorted(item for run in model.runs[2:] for item in run) == [3, 4]
+    finally:
+        model.gate.set()
+        batcher.close()
+
+
 def test_a_job_is_never_split_and_a_long_one_runs_alone(batcher: Batcher[int, int], model: Model) -> None:
     _busy(batcher, model)
     jobs = [batcher.submit(items) for items in ([1, 2, 3], [4, 5], [1, 2, 3, 4, 5])]

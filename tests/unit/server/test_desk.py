@@ -75,7 +75,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def desk(models: Models, metrics: Metrics) -> Iterator[Desk]:
-    desk = Desk(cast(Engine, models), metrics, threads=2)
+    desk = Desk(cast(Engine, models), metrics, threads=2, runs=1)
     try:
         yield desk
     finally:
@@ -160,7 +160,7 @@ def test_what_happened_is_counted(desk: Desk, metrics: Metrics) -> None:
 
 
 def test_a_closed_desk_refuses_and_has_closed_its_engine(models: Models, metrics: Metrics) -> None:
-    desk = Desk(cast(Engine, models), metrics, threads=1)
+    desk = Desk(cast(Engine, models), metrics, threads=1, runs=1)
 
     async def work() -> None:
         assert len(await desk.answer(lambda: [BROKEN], tuple)) == 1

@@ -154,7 +154,9 @@ def test_the_page_needs_nothing_from_elsewhere(demo: tuple[dict[str, Any], Path]
     page = _Resources()
     page.feed(text)
     assert page.images == PHOTOGRAPHS + FACES
-    assert [a for a in page.addresses if not a.startswith(("data:image/jpeg;base64,", "data:image/png;base64,", "#"))] == []
+    assert [
+        a for a in page.addresses if not a.startswith(("data:image/jpeg;base64,", "data:image/png;base64,", "#"))
+    ] == []
     assert not page.tags & {"script", "link", "iframe", "object", "embed"}
     assert not re.search(r"https?://|url\(|@import", text)
     assert {a[1:] for a in page.addresses if a.startswith("#")} == set(OUTCOMES) <= page.ids

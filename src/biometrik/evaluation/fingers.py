@@ -27,7 +27,6 @@ from biometrik.fingerprint.pipeline import FingerPipeline
 from biometrik.inference import Runtime
 from biometrik.types import EvidenceKind
 
-_MATCHER: Final = "cylinders"
 #: Names the population of synthetic fingers: no other draws of this project use it.
 SEED: Final = 19794
 IMPRESSIONS: Final = 2
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     # Prints are extracted on all cores at once, each by one thread.
     runtime = Runtime(RuntimeParameters(threads=1), ModelParameters(cache=options.cache))
-    matcher = MATCHERS.load(_MATCHER)()
+    matcher = MATCHERS.load(FingerParameters().matcher)()
     try:
         pipelines = [FingerPipeline(FingerParameters(extractor=name), runtime) for name in options.extractor]
         if options.data:

@@ -125,11 +125,9 @@ class Engine(_Section):
         )
 
 
-class ServerConfig(_Section):
-    """All settings of a server."""
+class HostConfig(_Section):
+    """What a service and a station have in common: where they listen, who may call, models and bounds."""
 
-    database: Annotated[str, Field(min_length=1)]
-    """File of the database, or ":memory:"."""
     listen: Annotated[str, Field(min_length=1)] = "127.0.0.1:50051"
     """host:port, port 0 for a free one, or unix:/path."""
     metrics: str = ""
@@ -141,7 +139,6 @@ class ServerConfig(_Section):
     clients: tuple[ClientEntry, ...] = ()
     limits: Limits = Limits()
     engine: Engine = Engine()
-    policies: Mapping[str, Policy] = {"counter": Policy(), "strict": Policy(fmr=1e-4, fpir=1e-3)}
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
@@ -201,6 +198,14 @@ class ServerConfig(_Section):
             raise InvalidInputError(f"{path or 'configuration'}: {found}") from None
         config.engine.parameters()
         return config
+
+
+class ServerConfig(HostConfig):
+    """All settings of a server."""
+
+    database: Annotated[str, Field(min_length=1)]
+    """File of the database, or ":memory:"."""
+    policies: Mapping[str, Policy] = {"counter": Policy(), "strict": Policy(fmr=1e-4, fpir=1e-3)}
 
 
 def _said(row: Mapping[str, Any]) -> str:

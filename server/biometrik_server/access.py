@@ -49,6 +49,18 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/biometrik.v1.IdentificationService/Identify": frozenset({Scope.IDENTIFY}),
     "/biometrik.v1.IdentificationService/IdentifyStored": frozenset({Scope.IDENTIFY}),
     "/biometrik.v1.IdentificationService/IdentifyMany": frozenset({Scope.IDENTIFY}),
+    **{
+        f"/biometrik.v1.DeviceService/{method}": frozenset({Scope.DEVICE})
+        for method in (
+            "ListDevices",
+            "WatchDevices",
+            "AcquireDevice",
+            "RenewLease",
+            "ReleaseDevice",
+            "Capture",
+            "ScriptVirtualDevice",
+        )
+    },
     "/biometrik.v1.AdminService/GetCapabilities": _ANY,
     "/biometrik.v1.AdminService/ListModels": frozenset({Scope.ADMIN}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,

@@ -3,18 +3,15 @@
 import asyncio
 import logging
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self
-from wsgiref.simple_server import WSGIServer
 
 import grpc
-from prometheus_client import start_http_server
 
 import biometrik
 from biometrik.engine import Engine
-from biometrik.errors import CalibrationNotFoundError, InvalidInputError
+from biometrik.errors import CalibrationNotFoundError
 from biometrik.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -78,7 +75,6 @@ class Server:
         self.metrics = Metrics()
         self._desk = Desk(engine, self.metrics, threads=max(2, os.cpu_count() or 1))
         self._host = Host(config, self.metrics)
-        self._metrics_page: tuple[WSGIServer, threading.Thread] | None = None
 
     @property
     def port(self) -> int:
@@ -109,11 +105,6 @@ class Server:
         """Refuse new calls, let what is worked on finish within ``grace_s``, then close the engine."""
         await self._host.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._desk.close)
-        if self._metrics_page is not None:
-            page, thread = self._metrics_page
-            page.shutdown()
-            page.server_close()
-            thread.join()
         _log.info("stopped")
 
     async def wait(self) -> None:
@@ -123,9 +114,8 @@ class Server:
     async def _listen(self) -> None:
         self._add_services(self._host.grpc)
         self._host.bind(SERVICE_NAMES)
-        metrics = self._show_metrics()
         await self._host.start()
-        self._describe(metrics)
+        self._describe()
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         config, desk = self._config, self._desk
@@ -150,20 +140,7 @@ class Server:
         identification_service_pb2_grpc.add_IdentificationServiceServicer_to_server(searches, server)
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(desk, config), server)
 
-    def _show_metrics(self) -> str:
-        # Returns the page's address; "" for none.
-        if not self._config.metrics:
-            return ""
-        host, _, port = self._config.metrics.rpartition(":")
-        try:
-            self._metrics_page = start_http_server(int(port), host.strip("[]"), self.metrics.registry)
-        except (OSError, OverflowError, ValueError) as error:
-            raise InvalidInputError(
-                f"metrics: expected a free host:port, got {self._config.metrics}: {error}"
-            ) from None
-        return f"{host}:{self._metrics_page[0].server_port}"
-
-    def _describe(self, metrics: str) -> None:
+    def _describe(self) -> None:
         # Who may read the log sees at once what runs, and what is not protected.
         engine = self._desk.engine
         runtime = engine.config.runtime
@@ -180,4 +157,5 @@ class Server:
             "precision": runtime.precision,
         }
         self.metrics.build.info(fields)
-        _log.info("ready", extra={"fields": {"listening": self._host.listening, "metrics": metrics, **fields}})
+        where = {"listening": self._host.listening, "metrics": self._host.metrics_page}
+        _log.info("ready", extra={"fields": {**where, **fields}})

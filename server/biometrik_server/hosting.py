@@ -5,15 +5,20 @@ The service and the station are made of it.
 
 import asyncio
 import logging
+import os
+import signal
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+from wsgiref.simple_server import WSGIServer
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
 
 from biometrik.errors import InvalidInputError
 from biometrik_server.access import Access
@@ -43,10 +48,13 @@ class Host:
 
     def __init__(self, config: HostConfig, metrics: Metrics) -> None:
         self._config = config
+        self._metrics = metrics
         self.admission = Admission(config.limits.max_concurrent_requests, metrics)
         self._health = health.aio.HealthServicer()
         self._services: Sequence[str] = ()
+        self._page: tuple[WSGIServer, threading.Thread] | None = None
         self.port = 0
+        self.metrics_page = ""
         limit = config.limits.max_message_bytes
         self.grpc = grpc.aio.server(
             interceptors=[CallInterceptor(Access(config.known_clients), self.admission, metrics)],
@@ -72,7 +80,7 @@ class Host:
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{self.port}"
 
     def bind(self, services: Sequence[str]) -> None:
-        """Take the address.
+        """Take the addresses of the services and of the metrics' page.
 
         Parameters
         ----------
@@ -82,7 +90,7 @@ class Host:
         Raises
         ------
         InvalidInputError
-            The address cannot be listened on, or a certificate not be read.
+            An address cannot be listened on, or a certificate not be read.
         """
         config, self._services = self._config, services
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc)
@@ -95,6 +103,7 @@ class Host:
             raise InvalidInputError(
                 f"listen: expected an address that is free, got {config.listen}; end what listens there"
             ) from None
+        self._show_metrics()
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -120,12 +129,52 @@ class Host:
             await asyncio.wait_for(self._work_is_done(), grace_s)
         await self.grpc.stop(min(grace_s, _LAST_ANSWERS_S))
         await refusing
+        if self._page is not None:
+            page, thread = self._page
+            page.shutdown()
+            page.server_close()
+            thread.join()
+
+    def _show_metrics(self) -> None:
+        if not self._config.metrics:
+            return
+        host, _, port = self._config.metrics.rpartition(":")
+        try:
+            self._page = start_http_server(int(port), host.strip("[]"), self._metrics.registry)
+        except (OSError, OverflowError, ValueError) as error:
+            raise InvalidInputError(
+                f"metrics: expected a free host:port, got {self._config.metrics}: {error}"
+            ) from None
+        self.metrics_page = f"{host}:{self._page[0].server_port}"
 
     async def _work_is_done(self) -> None:
         pause_s = 0.02  # also lets calls be counted that came just before the stop
         await asyncio.sleep(pause_s)
         while self.admission.count:
             await asyncio.sleep(pause_s)
+
+
+class Stoppable(Protocol):
+    """What runs until it is stopped."""
+
+    async def stop(self) -> None:
+        """Finish what is worked on, and end."""
+
+
+async def until_told_to_stop(starting: Awaitable[Stoppable]) -> None:
+    """Start something and run it until SIGTERM or SIGINT; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    running = await starting
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(130)  # an ordinary exit would wait for the threads that work
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    await stop.wait()
+    await running.stop()
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

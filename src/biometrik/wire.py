@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression
+from biometrik.guidance import Guidance
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     FACE,
@@ -47,7 +48,14 @@ from biometrik.types import (
     Template,
     Trait,
 )
-from biometrik.v1 import context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
+from biometrik.v1 import (
+    context_pb2,
+    decision_pb2,
+    device_service_pb2,
+    enrollment_service_pb2,
+    sample_pb2,
+    subject_pb2,
+)
 
 E = TypeVar("E", bound=Enum)
 
@@ -96,6 +104,7 @@ ENROLLMENT_OUTCOMES: Final = EnumMap(EnrollmentOutcome, enrollment_service_pb2.E
 STATUSES: Final = EnumMap(EncounterStatus, subject_pb2.EncounterStatus, "ENCOUNTER_STATUS_")
 IMPRESSIONS: Final = EnumMap(Impression, sample_pb2.Impression, "IMPRESSION_")
 MISSING: Final = EnumMap(MissingReason, sample_pb2.MissingReason, "MISSING_REASON_")
+GUIDANCE: Final = EnumMap(Guidance, device_service_pb2.GuidanceCode, "GUIDANCE_CODE_")
 KINDS: Final = EnumMap(GalleryKind, subject_pb2.GalleryKind, "GALLERY_KIND_")
 
 

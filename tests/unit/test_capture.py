@@ -248,7 +248,7 @@ def test_a_device_that_goes_ends_the_attempt_without_counting_it() -> None:
     visit = capture()
     visit.begin(RIGHT_INDEX, 0.0)
     visit.ask_again(0.5, Guidance.PRESS_HARDER)
-    visit.interrupt("DEVICE_GONE")
+    visit.interrupt("DEVICE_REMOVED")
     assert visit.attempts_left(RIGHT_INDEX) == MAX_ATTEMPTS
     assert visit.log[-1].what == "INTERRUPTED"
     visit.begin(RIGHT_INDEX, 60.0)

@@ -12,4 +12,9 @@ from biometrik.client.connection import Connection as Connection
 from biometrik.client.operations import Calibration as Calibration
 from biometrik.client.operations import Capabilities as Capabilities
 from biometrik.client.operations import ServedModel as ServedModel
+from biometrik.client.station import AsyncStationClient as AsyncStationClient
+from biometrik.client.station import CaptureMoment as CaptureMoment
+from biometrik.client.station import StationClient as StationClient
+from biometrik.client.station import StationDevice as StationDevice
+from biometrik.client.station import StationLease as StationLease
 from biometrik.client.synchronous import Client as Client

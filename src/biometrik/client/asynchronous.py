@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
+from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
 from biometrik.client.operations import (
     Calibration,
     Capabilities,
-    Operation,
     Operations,
     Presentations,
     ServedModel,
@@ -22,7 +20,7 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.client.synchronous import pieces
-from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.errors import BiometrikError
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -49,7 +47,7 @@ _UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
 _IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
 
 
-class AsyncClient:
+class AsyncClient(AsyncChannel):
     """A service of one engine, for one event loop: the awaitable twin of :class:`biometrik.client.Client`.
 
     Methods take and return what those of :class:`biometrik.Engine` do, and raise the same errors; where they can,
@@ -64,36 +62,8 @@ class AsyncClient:
     """
 
     def __init__(self, address: str | Connection) -> None:
-        self.connection = address if isinstance(address, Connection) else Connection(address)
+        super().__init__(address)
         self._operations = Operations(self.connection.locale)
-        credentials, options = self.connection.credentials, self.connection.options
-        self._channel = (
-            grpc.aio.insecure_channel(self.connection.address, options)
-            if credentials is None
-            else grpc.aio.secure_channel(self.connection.address, credentials, options)
-        )
-
-    async def close(self) -> None:
-        """End the connection; calls in flight fail."""
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def wait_until_ready(self, timeout_s: float = 30.0) -> None:
-        """Return when the service can be reached; raises ServiceTimeoutError if it does not."""
-        try:
-            await asyncio.wait_for(self._channel.channel_ready(), timeout_s)
-        except TimeoutError:
-            raise ServiceTimeoutError(
-                f"service at {self.connection.address}: expected to be reached within {timeout_s:g} s, was not;"
-                " is it running, and does TLS fit?"
-            ) from None
 
     async def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
@@ -346,18 +316,6 @@ class AsyncClient:
         await self._do(self._operations.delete_gallery(name, context))
 
     # --- inside ----------------------------------------------------------------------------------------------
-
-    async def _do(self, operation: Operation[T]) -> T:
-        call: grpc.aio.UnaryUnaryMultiCallable[Message, Any] = self._channel.unary_unary(
-            operation.method,
-            lambda request: request.SerializeToString(),
-            operation.response.FromString,
-        )
-        try:
-            answer = await call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
-        except grpc.aio.AioRpcError as failure:
-            raise self.connection.error(failure) from None
-        return operation.read(answer)
 
     async def _presented(self, samples: Sequence[Sample]) -> Presentations:
         presented = self._operations.presentations(samples)

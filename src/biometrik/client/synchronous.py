@@ -3,18 +3,16 @@
 import hashlib
 import queue
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
+from biometrik.client.channels import Channel
 from biometrik.client.connection import Connection
 from biometrik.client.operations import (
     CHUNK_BYTES,
     Calibration,
     Capabilities,
-    Operation,
     Operations,
     Presentations,
     ServedModel,
@@ -23,7 +21,7 @@ from biometrik.client.operations import (
     content,
     search_options,
 )
-from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.errors import BiometrikError
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -50,7 +48,7 @@ _UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
 _IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
 
 
-class Client:
+class Client(Channel):
     """A service of one engine; every method is safe to call from several threads.
 
     Methods take and return what those of :class:`biometrik.Engine` do, and raise the same errors; where they can,
@@ -65,36 +63,8 @@ class Client:
     """
 
     def __init__(self, address: str | Connection) -> None:
-        self.connection = address if isinstance(address, Connection) else Connection(address)
+        super().__init__(address)
         self._operations = Operations(self.connection.locale)
-        credentials, options = self.connection.credentials, self.connection.options
-        self._channel = (
-            grpc.insecure_channel(self.connection.address, options)
-            if credentials is None
-            else grpc.secure_channel(self.connection.address, credentials, options)
-        )
-
-    def close(self) -> None:
-        """End the connection; calls in flight fail."""
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
-        """Return when the service can be reached; raises ServiceTimeoutError if it does not."""
-        try:
-            grpc.channel_ready_future(self._channel).result(timeout_s)
-        except grpc.FutureTimeoutError:
-            raise ServiceTimeoutError(
-                f"service at {self.connection.address}: expected to be reached within {timeout_s:g} s, was not;"
-                " is it running, and does TLS fit?"
-            ) from None
 
     def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
@@ -343,18 +313,6 @@ class Client:
         self._do(self._operations.delete_gallery(name, context))
 
     # --- inside ----------------------------------------------------------------------------------------------
-
-    def _do(self, operation: Operation[T]) -> T:
-        call: grpc.UnaryUnaryMultiCallable[Message, Any] = self._channel.unary_unary(
-            operation.method,
-            lambda request: request.SerializeToString(),
-            operation.response.FromString,
-        )
-        try:
-            answer = call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
-        except grpc.RpcError as failure:
-            raise self.connection.error(failure) from None
-        return operation.read(answer)
 
     def _presented(self, samples: Sequence[Sample]) -> Presentations:
         presented = self._operations.presentations(samples)

@@ -211,6 +211,7 @@ class Attempt(Generic[S]):
         """
         self._advance(at_s)
         self._good_since_s = self._best_of_run = None
+        self._word, self._word_since_s = guidance, at_s  # what a device asks happens once: it is said at once
         return self._hint(guidance)
 
     def pass_time(self, at_s: float) -> Hint | Shot[S]:

@@ -140,7 +140,8 @@ def test_what_the_scanner_asks_is_passed_on_and_does_not_end_the_attempt() -> No
     attempt: Attempt[str] = Attempt(RIGHT_INDEX, 0.0)
     waiting = attempt.pass_time(0.5)
     assert waiting == Hint(Guidance.PLACE_FINGER)
-    assert attempt.ask_again(1.5, Guidance.KEEP_STILL) == Hint(Guidance.KEEP_STILL)
+    assert attempt.ask_again(0.6, Guidance.KEEP_STILL) == Hint(Guidance.KEEP_STILL)
+    assert attempt.pass_time(0.7) == Hint(Guidance.KEEP_STILL)
     step = attempt.ask_again(10.0, Guidance.KEEP_STILL)
     assert isinstance(step, Shot)
     assert step.seen is None

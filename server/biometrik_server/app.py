@@ -40,6 +40,7 @@ from biometrik_server.services.identification import IdentificationService
 from biometrik_server.services.sample import SampleService
 from biometrik_server.services.subject import SubjectService
 from biometrik_server.services.verification import VerificationService
+from biometrik_server.sessions import Sessions
 from biometrik_server.uploads import Uploads
 
 _log = logging.getLogger(__name__)
@@ -131,7 +132,15 @@ class Server:
             desk, convert, self._host.admission, searches_per_stream=config.limits.max_searches_per_stream
         )
         sample_service_pb2_grpc.add_SampleServiceServicer_to_server(SampleService(desk, convert, uploads), server)
-        enrollment_service_pb2_grpc.add_EnrollmentServiceServicer_to_server(EnrollmentService(desk, convert), server)
+        sessions = Sessions(
+            desk.engine,
+            max_sessions=config.limits.max_sessions,
+            max_bytes=config.limits.max_session_bytes,
+            lifetime_s=config.limits.session_lifetime_s,
+        )
+        enrollment_service_pb2_grpc.add_EnrollmentServiceServicer_to_server(
+            EnrollmentService(desk, convert, sessions), server
+        )
         subject_service_pb2_grpc.add_SubjectServiceServicer_to_server(SubjectService(desk), server)
         gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryService(desk), server)
         verification_service_pb2_grpc.add_VerificationServiceServicer_to_server(

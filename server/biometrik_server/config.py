@@ -74,6 +74,12 @@ class Limits(_Section):
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * _MIB
     """Of all uploads that wait together."""
     upload_lifetime_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    max_sessions: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Enrolment sessions at once."""
+    max_session_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
+    """Of the samples of all sessions together."""
+    session_lifetime_s: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+    """After its last call a session is dropped."""
 
 
 class Engine(_Section):

@@ -48,6 +48,7 @@ CODES: Final[Mapping[type[errors.BiometrikError], grpc.StatusCode]] = {
     errors.UnauthenticatedError: _Code.UNAUTHENTICATED,
     errors.PermissionDeniedError: _Code.PERMISSION_DENIED,
     errors.UploadNotFoundError: _Code.NOT_FOUND,
+    errors.SessionNotFoundError: _Code.NOT_FOUND,
     errors.UploadIncompleteError: _Code.INVALID_ARGUMENT,
     devices.DeviceError: _Code.INTERNAL,
     devices.DeviceNotFoundError: _Code.NOT_FOUND,
@@ -120,6 +121,10 @@ _FOR_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "SUBJECT_NOT_FOUND": (
         "Nobody is enrolled under this number: check it, or enrol the person.",
         "Tidak ada orang terdaftar dengan nomor ini: periksa nomor atau daftarkan orangnya.",
+    ),
+    "SESSION_NOT_FOUND": (
+        "This enrolment was ended or took too long: begin it again.",
+        "Pendaftaran ini sudah berakhir atau terlalu lama: mulai lagi dari awal.",
     ),
     "THRESHOLD_UNSUPPORTED": (
         "The evidence does not support so strict an error rate: use a permitted policy.",

@@ -109,6 +109,16 @@ class Capture(Generic[S]):
         return {trait: case.taken for trait, case in self._cases.items() if case.taken is not None}
 
     @property
+    def held(self) -> tuple[S, ...]:
+        """Every sample that is held, taken or not."""
+        return tuple(
+            held.sample
+            for case in self._cases.values()
+            for held in (case.taken, case.best, case.twin)
+            if held is not None
+        )
+
+    @property
     def missing(self) -> tuple[MissingSample, ...]:
         """What cannot be had."""
         return tuple(case.missing for case in self._cases.values() if case.missing is not None)

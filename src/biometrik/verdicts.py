@@ -125,3 +125,25 @@ class LogEntry:
     trait: Trait
     what: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TraitState:
+    """How far a trait of a capture is.
+
+    Parameters
+    ----------
+    trait : Trait
+        Which.
+    standing : Standing
+        How far.
+    attempts_left : int
+        0 unless it is wanted.
+    basis : Basis or None
+        Why its sample was taken; None where none was.
+    """
+
+    trait: Trait
+    standing: Standing
+    attempts_left: int
+    basis: Basis | None

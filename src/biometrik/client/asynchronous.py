@@ -8,6 +8,7 @@ import grpc
 
 from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
+from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations, Submitted
 from biometrik.client.operations import (
     Calibration,
     Capabilities,
@@ -38,8 +39,10 @@ from biometrik.types import (
     SampleReport,
     Subject,
     Template,
+    Trait,
 )
 from biometrik.v1 import identification_service_pb2, sample_service_pb2
+from biometrik.verdicts import OverrideKind, TraitState
 
 T = TypeVar("T")
 
@@ -64,6 +67,7 @@ class AsyncClient(AsyncChannel):
     def __init__(self, address: str | Connection) -> None:
         super().__init__(address)
         self._operations = Operations(self.connection.locale)
+        self._sessions = SessionOperations(self._operations)
 
     async def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
@@ -314,6 +318,58 @@ class AsyncClient(AsyncChannel):
     async def delete_gallery(self, name: str, *, context: RequestContext | None = None) -> None:
         """Delete a gallery; see :meth:`biometrik.Engine.delete_gallery`."""
         await self._do(self._operations.delete_gallery(name, context))
+
+    # --- enrolment, sample by sample ----------------------------------------------------------------------------
+
+    async def open_session(
+        self,
+        subject_id: str,
+        wanted: Sequence[Trait],
+        *,
+        galleries: Sequence[str] | None = None,
+        context: RequestContext | None = None,
+    ) -> OpenedSession:
+        """Begin to collect a person's samples; see OpenSession in the contract."""
+        return await self._do(self._sessions.open(subject_id, wanted, galleries, context))
+
+    async def submit(self, session_id: str, sample: Sample, *, context: RequestContext | None = None) -> Submitted:
+        """Present a sample as one attempt at the trait that it shows; raises SessionNotFoundError."""
+        presented = await self._presented([sample])
+        return await self._do(self._sessions.submit(session_id, presented, context))
+
+    async def mark_missing(
+        self, session_id: str, missing: MissingSample, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Say that a finger cannot be had; raises SessionNotFoundError."""
+        return await self._do(self._sessions.mark_missing(session_id, missing, context))
+
+    async def override(
+        self,
+        session_id: str,
+        trait: Trait,
+        kind: OverrideKind,
+        reason: str,
+        *,
+        context: RequestContext | None = None,
+    ) -> tuple[TraitState, ...]:
+        """Take the best sample so far although the rules would not; raises SessionNotFoundError."""
+        return await self._do(self._sessions.override(session_id, trait, kind, reason, context))
+
+    async def restart(
+        self, session_id: str, trait: Trait, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Begin a trait from nothing; raises SessionNotFoundError."""
+        return await self._do(self._sessions.restart(session_id, trait, context))
+
+    async def finalize(
+        self, session_id: str, *, override: str = "", context: RequestContext | None = None
+    ) -> Finalized:
+        """Enrol what was taken; see Finalize in the contract. Raises SessionNotFoundError, and as enroll."""
+        return await self._do(self._sessions.finalize(session_id, override, context))
+
+    async def cancel_session(self, session_id: str) -> None:
+        """Give a session up; its samples are dropped at once."""
+        await self._do(self._sessions.cancel(session_id))
 
     # --- inside ----------------------------------------------------------------------------------------------
 

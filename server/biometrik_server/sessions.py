@@ -13,7 +13,7 @@ from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, QueueFullError, SessionNotFoundError, TransactionConflictError
 from biometrik.fingers import FingerprintImage
 from biometrik.samples import PreparedSample
-from biometrik.types import Enrollment, EnrollmentOutcome, FaceImage, RequestContext, Trait
+from biometrik.types import Enrollment, EnrollmentOutcome, FaceImage, RequestContext, Trait, sha256_hex
 from biometrik.verdicts import Basis, TraitState, Verdict
 
 M = TypeVar("M")

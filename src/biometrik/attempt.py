@@ -182,7 +182,7 @@ class Attempt(Generic[S]):
             )
         self._advance(seen.at_s)
         before, self._last = self._last, seen
-        if seen.report.usable and seen.alone and better(seen.report, self._best and self._best.report):
+        if seen.report.usable and seen.alone and better(seen.report, self._best.report if self._best else None):
             self._best = seen
         if self._parameters.hold_s == 0:
             return self._end(self._best)

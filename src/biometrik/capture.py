@@ -14,10 +14,9 @@ from typing import Final, Generic, TypeVar
 
 from biometrik.attempt import Attempt, AttemptParameters, Hint, Seen, Shot, better
 from biometrik.errors import InvalidInputError
-from biometrik.fingers import MissingSample
 from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
-from biometrik.types import Modality, SampleReport, Trait
+from biometrik.types import MissingSample, Modality, SampleReport, Trait
 from biometrik.verdicts import Basis, Failed, LogEntry, OverrideKind, Standing, Taken, TryAgain, Verdict
 
 S = TypeVar("S")

@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from biometrik.attempt import AttemptParameters, Hint
 from biometrik.capture import MAX_ATTEMPTS, MAX_LOG, Capture
 from biometrik.errors import InvalidInputError
-from biometrik.fingers import FingerPosition, MissingReason, MissingSample
+from biometrik.fingers import FingerPosition
 from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
-from biometrik.types import FACE, Modality, SampleReport, Trait
+from biometrik.types import FACE, MissingReason, MissingSample, Modality, SampleReport, Trait
 from biometrik.verdicts import Basis, Failed, OverrideKind, Standing, Taken, TryAgain
 from tests.unit.captured import LEFT_INDEX, RIGHT_INDEX, RIGHT_MIDDLE, frame, report, unusable
 

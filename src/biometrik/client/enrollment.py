@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from biometrik import wire
 from biometrik.client.operations import Operation, Operations, Presentations
-from biometrik.fingers import MissingSample
 from biometrik.reasons import Reason
-from biometrik.types import Enrollment, RequestContext, SampleReport, Trait
+from biometrik.types import Enrollment, MissingSample, RequestContext, SampleReport, Trait
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.verdicts import OverrideKind, TraitState
 

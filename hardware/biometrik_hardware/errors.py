@@ -59,7 +59,7 @@ class LeaseLostError(DeviceError):
 class DeviceGoneError(DeviceError):
     """The device was unplugged or switched off, or its line is broken."""
 
-    reason = "DEVICE_GONE"
+    reason = "DEVICE_REMOVED"
 
 
 class DeviceProtocolError(DeviceError):

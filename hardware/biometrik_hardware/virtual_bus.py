@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -158,6 +158,18 @@ class VirtualBus:
     def replug(self, name: str) -> None:
         """Plug a device in again; its script goes on."""
         self._socket(name).plugged = True
+
+    def script(self, name: str, faults: Sequence[Fault]) -> None:
+        """Have these things go wrong from now on, in place of what is left of an earlier script.
+
+        Raises
+        ------
+        DeviceNotFoundError
+            There never was a device of this name.
+        """
+        socket = self._socket(name)
+        with self._lock:
+            socket.setup, socket.used = replace(socket.setup, script=tuple(faults)), 0
 
     def unplug(self, name: str) -> None:
         """Pull the cable; who is in the middle of a capture is told."""

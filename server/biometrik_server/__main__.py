@@ -5,8 +5,6 @@
 
 import argparse
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from biometrik.errors import BiometrikError
 from biometrik_server import logs
 from biometrik_server.app import Server
 from biometrik_server.config import ServerConfig
+from biometrik_server.hosting import until_told_to_stop
 
 
 async def serve(config: ServerConfig) -> None:
@@ -24,19 +23,7 @@ async def serve(config: ServerConfig) -> None:
     BiometrikError
         It cannot start; see :meth:`Server.start`.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    server = await Server.start(config)
-
-    def asked() -> None:
-        if stop.is_set():
-            os._exit(130)  # an ordinary exit would wait for the threads that work
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked)
-    await stop.wait()
-    await server.stop()
+    await until_told_to_stop(Server.start(config))
 
 
 def run(config: ServerConfig) -> int:

@@ -33,7 +33,19 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/biometrik.v1.SampleService/ExtractTemplates": frozenset({Scope.VERIFY, Scope.ENROLL}),
     "/biometrik.v1.SampleService/CompareSamples": frozenset({Scope.VERIFY, Scope.ENROLL}),
     "/biometrik.v1.SampleService/UploadSample": frozenset({Scope.VERIFY, Scope.ENROLL, Scope.IDENTIFY}),
-    "/biometrik.v1.EnrollmentService/Enroll": frozenset({Scope.ENROLL}),
+    **{
+        f"/biometrik.v1.EnrollmentService/{method}": frozenset({Scope.ENROLL})
+        for method in (
+            "Enroll",
+            "OpenSession",
+            "SubmitSample",
+            "MarkMissing",
+            "Override",
+            "RestartTrait",
+            "Finalize",
+            "CancelSession",
+        )
+    },
     "/biometrik.v1.SubjectService/GetSubject": frozenset({Scope.GALLERY_READ}),
     "/biometrik.v1.SubjectService/ListEncounters": frozenset({Scope.GALLERY_READ}),
     "/biometrik.v1.SubjectService/GetEncounter": frozenset({Scope.GALLERY_READ}),
@@ -49,6 +61,18 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/biometrik.v1.IdentificationService/Identify": frozenset({Scope.IDENTIFY}),
     "/biometrik.v1.IdentificationService/IdentifyStored": frozenset({Scope.IDENTIFY}),
     "/biometrik.v1.IdentificationService/IdentifyMany": frozenset({Scope.IDENTIFY}),
+    **{
+        f"/biometrik.v1.DeviceService/{method}": frozenset({Scope.DEVICE})
+        for method in (
+            "ListDevices",
+            "WatchDevices",
+            "AcquireDevice",
+            "RenewLease",
+            "ReleaseDevice",
+            "Capture",
+            "ScriptVirtualDevice",
+        )
+    },
     "/biometrik.v1.AdminService/GetCapabilities": _ANY,
     "/biometrik.v1.AdminService/ListModels": frozenset({Scope.ADMIN}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,

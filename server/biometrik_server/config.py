@@ -74,6 +74,12 @@ class Limits(_Section):
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * _MIB
     """Of all uploads that wait together."""
     upload_lifetime_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    max_sessions: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Enrolment sessions at once."""
+    max_session_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
+    """Of the samples of all sessions together."""
+    session_lifetime_s: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+    """After its last call a session is dropped."""
 
 
 class Engine(_Section):
@@ -125,11 +131,9 @@ class Engine(_Section):
         )
 
 
-class ServerConfig(_Section):
-    """All settings of a server."""
+class HostConfig(_Section):
+    """What a service and a station have in common: where they listen, who may call, models and bounds."""
 
-    database: Annotated[str, Field(min_length=1)]
-    """File of the database, or ":memory:"."""
     listen: Annotated[str, Field(min_length=1)] = "127.0.0.1:50051"
     """host:port, port 0 for a free one, or unix:/path."""
     metrics: str = ""
@@ -141,7 +145,6 @@ class ServerConfig(_Section):
     clients: tuple[ClientEntry, ...] = ()
     limits: Limits = Limits()
     engine: Engine = Engine()
-    policies: Mapping[str, Policy] = {"counter": Policy(), "strict": Policy(fmr=1e-4, fpir=1e-3)}
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
@@ -201,6 +204,14 @@ class ServerConfig(_Section):
             raise InvalidInputError(f"{path or 'configuration'}: {found}") from None
         config.engine.parameters()
         return config
+
+
+class ServerConfig(HostConfig):
+    """All settings of a server."""
+
+    database: Annotated[str, Field(min_length=1)]
+    """File of the database, or ":memory:"."""
+    policies: Mapping[str, Policy] = {"counter": Policy(), "strict": Policy(fmr=1e-4, fpir=1e-3)}
 
 
 def _said(row: Mapping[str, Any]) -> str:

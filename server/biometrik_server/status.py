@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from biometrik import errors
 from biometrik.reasons import Locale
+from biometrik_hardware import errors as devices
 
 #: ErrorInfo.domain of everything that this project raises on purpose.
 DOMAIN: Final = "biometrik"
@@ -47,7 +48,17 @@ CODES: Final[Mapping[type[errors.BiometrikError], grpc.StatusCode]] = {
     errors.UnauthenticatedError: _Code.UNAUTHENTICATED,
     errors.PermissionDeniedError: _Code.PERMISSION_DENIED,
     errors.UploadNotFoundError: _Code.NOT_FOUND,
+    errors.SessionNotFoundError: _Code.NOT_FOUND,
     errors.UploadIncompleteError: _Code.INVALID_ARGUMENT,
+    devices.DeviceError: _Code.INTERNAL,
+    devices.DeviceNotFoundError: _Code.NOT_FOUND,
+    devices.DeviceNotOpenError: _Code.FAILED_PRECONDITION,
+    devices.DeviceAccessError: _Code.FAILED_PRECONDITION,
+    devices.DeviceBusyError: _Code.ABORTED,
+    devices.LeaseLostError: _Code.FAILED_PRECONDITION,
+    devices.DeviceGoneError: _Code.UNAVAILABLE,
+    devices.CaptureCancelledError: _Code.CANCELLED,
+    devices.CaptureTimeoutError: _Code.DEADLINE_EXCEEDED,
 }
 
 #: Where a person must act: what to say, English and Indonesian, by gRPC code.
@@ -76,6 +87,14 @@ _FOR_PEOPLE: Final[Mapping[grpc.StatusCode, tuple[str, str]]] = {
         "The system cannot be used now; nothing was changed: try again, then call the administrator.",
         "Sistem sedang tidak dapat dipakai; tidak ada yang berubah: coba lagi, lalu hubungi administrator.",
     ),
+    _Code.ABORTED: (
+        "Somebody else is using this: wait a moment and try again.",
+        "Sedang dipakai pihak lain: tunggu sebentar lalu coba lagi.",
+    ),
+    _Code.CANCELLED: (
+        "It was ended before it was done: try again.",
+        "Dihentikan sebelum selesai: coba lagi.",
+    ),
     _Code.DEADLINE_EXCEEDED: (
         "It took too long: try again.",
         "Waktu habis: coba lagi.",
@@ -103,6 +122,10 @@ _FOR_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "Nobody is enrolled under this number: check it, or enrol the person.",
         "Tidak ada orang terdaftar dengan nomor ini: periksa nomor atau daftarkan orangnya.",
     ),
+    "SESSION_NOT_FOUND": (
+        "This enrolment was ended or took too long: begin it again.",
+        "Pendaftaran ini sudah berakhir atau terlalu lama: mulai lagi dari awal.",
+    ),
     "THRESHOLD_UNSUPPORTED": (
         "The evidence does not support so strict an error rate: use a permitted policy.",
         "Bukti tidak mendukung tingkat kesalahan seketat ini: gunakan kebijakan yang diizinkan.",
@@ -118,6 +141,26 @@ _FOR_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "LEGAL_BASIS_MISSING": (
         "A watchlist needs a legal basis.",
         "Daftar pengawasan memerlukan dasar hukum.",
+    ),
+    "DEVICE_REMOVED": (
+        "The device was unplugged or switched off: plug it in and try again.",
+        "Perangkat terlepas atau mati: sambungkan lalu coba lagi.",
+    ),
+    "DEVICE_NOT_FOUND": (
+        "The device is not there: plug it in and switch it on.",
+        "Perangkat tidak ditemukan: sambungkan dan nyalakan.",
+    ),
+    "DEVICE_PROTOCOL": (
+        "The device does not answer as it should: unplug it, plug it in again, then call the administrator.",
+        "Perangkat tidak menjawab dengan benar: lepas dan sambungkan lagi, lalu hubungi administrator.",
+    ),
+    "LEASE_LOST": (
+        "The device was given back meanwhile: take it again.",
+        "Perangkat sudah dilepas: ambil kembali.",
+    ),
+    "CAPTURE_TIMEOUT": (
+        "Nothing that could be used was presented in time: try again as advised.",
+        "Tidak ada sampel yang dapat dipakai dalam waktunya: coba lagi sesuai petunjuk.",
     ),
     "PAYLOAD_TOO_LARGE": (
         "The photograph is too large: take it at a smaller size.",

@@ -499,6 +499,7 @@ class Engine:
         missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
+        history: str = "",
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject, creating the subject if it is new.
@@ -519,6 +520,8 @@ class Engine:
             Galleries that the encounter joins; None for the default one, empty for comparisons 1:1 only.
         override : str
             Why an operator accepts samples of poor quality; kept in the event log. "" for no override.
+        history : str
+            How the samples came to be taken, as :attr:`biometrik.capture.Capture.log` has it; kept in the event log.
         context : RequestContext, optional
             Transaction id (a repeat returns the first answer) and the caller's references.
 
@@ -540,7 +543,7 @@ class Engine:
         context = context or RequestContext()
         galleries = (DEFAULT_GALLERY,) if galleries is None else galleries
         with self._call():
-            _require_consent(self.config, context)
+            require_consent(self.config, context)
             check_id("subject_id", subject_id)  # before anything is said of the samples
             _check_missing(missing, presented(samples))
             given = self._examiner.present(samples)
@@ -558,7 +561,12 @@ class Engine:
                 galleries=galleries,
                 transaction_id=context.transaction_id,
                 request_digest=_request_digest(subject_id, given.samples, galleries, override, missing),
-                details=_details(context, override=override, samples=origins([s.source for s in given.samples])),
+                details=_details(
+                    context,
+                    override=override,
+                    history=history,
+                    samples=origins([s.source for s in given.samples]),
+                ),
             )
             return Enrollment(
                 EnrollmentOutcome.ENROLLED,
@@ -567,6 +575,25 @@ class Engine:
                 encounter.templates,
                 reports,
             )
+
+    def same_finger(self, sample: PreparedSample, others: Mapping[Trait, PreparedSample]) -> Trait | None:
+        """Say whether a print is of a finger that was presented before under another name.
+
+        Parameters
+        ----------
+        sample : PreparedSample
+            The print.
+        others : mapping of Trait to PreparedSample
+            Prints of the same person's other fingers, up to nine.
+
+        Returns
+        -------
+        Trait or None
+            Which of them it is; None where it is none, or the models of fingers have no calibration to tell by. Of a
+            thousand people's ten different fingers about one set gives a false alarm.
+        """
+        with self._call():
+            return self._examiner.same_finger(sample, others)
 
     def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it from the database's bytes and from the index.
@@ -811,7 +838,8 @@ def _said_twice(report: SampleReport) -> SampleReport:
     return replace(report, reasons=(Reason.SAME_FINGER_TWICE, *report.reasons))
 
 
-def _require_consent(config: EngineConfig, context: RequestContext) -> None:
+def require_consent(config: EngineConfig, context: RequestContext) -> None:
+    """Raise ConsentMissingError where the configuration asks for a consent and the context names none."""
     if config.require_consent and not context.consent_ref.strip():
         raise ConsentMissingError(
             "consent_ref: expected the caller's reference of the consent, got none; give it in the RequestContext"

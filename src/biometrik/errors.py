@@ -54,6 +54,7 @@
         ├── UnauthenticatedError            no token or certificate that the service knows
         ├── PermissionDeniedError           known, without the scope
         ├── UploadNotFoundError (LookupError)   used, expired, or of another client
+        ├── SessionNotFoundError (LookupError)  ended, expired, or of another client
         ├── UploadIncompleteError           size or digest of an upload does not fit
         └── ProtocolError                   the other side does not speak this contract
 
@@ -329,6 +330,12 @@ class UploadNotFoundError(ServiceError, LookupError):
     """No upload has this id: it was used, it expired, or another client made it."""
 
     reason = "UPLOAD_NOT_FOUND"
+
+
+class SessionNotFoundError(ServiceError, LookupError):
+    """No enrolment session has this id: it ended, it expired, or another client opened it."""
+
+    reason = "SESSION_NOT_FOUND"
 
 
 class UploadIncompleteError(ServiceError):

@@ -24,6 +24,9 @@ from biometrik.types import Decision, Identification, Modality, Template, Trait
 #: Chance that an enrolment of ten different fingers is held up because two of them look alike: one in a thousand.
 SAME_FINGER_FALSE_ALARM: Final = 1e-3
 
+#: Pairs of ten fingers.
+_PAIRS_OF_TEN: Final = 45
+
 #: Scores of references from their similarities and comparisons, by trait.
 Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
 
@@ -178,16 +181,37 @@ class Examiner:
         prints = {position: Features(prints={0: pack}) for position, pack in probe.features.prints.items() if position}
         if len(prints) < 2 or self._recognition.comparison_id(Modality.FINGER) not in self._evidence:
             return frozenset()
-        scales = self._scales([Trait(Modality.FINGER)], real_evidence=False)
         pairs = [(a, b) for a in prints for b in prints if a < b]
-        allowed = decision.each_of(SAME_FINGER_FALSE_ALARM, len(pairs))
-        threshold = decision.to_score(max(allowed, scales[Modality.FINGER].tightest_fmr))
         found: Counter[Trait] = Counter()
         for a, b in pairs:
-            score, *_ = decision.score_of(self._recognition.compare(prints[a], prints[b]), scales, 1)
-            if decision.reaches(score, threshold):
+            if self._is_one_finger(prints[a], prints[b], len(pairs)):
                 found.update((Trait(Modality.FINGER, a), Trait(Modality.FINGER, b)))
         return frozenset(found)
+
+    def same_finger(self, sample: PreparedSample, others: Mapping[Trait, PreparedSample]) -> Trait | None:
+        """Return which of some fingers a print is of, None where of none: one of ten that come one after the other.
+
+        Nothing is said without a calibration for fingers.
+        """
+        if self._recognition.comparison_id(Modality.FINGER) not in self._evidence:
+            return None
+        probe = self._any_finger(sample)
+        for trait, other in others.items():
+            if self._is_one_finger(probe, self._any_finger(other), _PAIRS_OF_TEN):
+                return trait
+        return None
+
+    def _any_finger(self, sample: PreparedSample) -> Features:
+        (pack,) = Presentation([sample], self._recognition).features.prints.values()
+        return Features(prints={0: pack})
+
+    def _is_one_finger(self, first: Features, second: Features, pairs: int) -> bool:
+        # So strict that of this many pairs of different fingers hardly ever one is taken for one finger.
+        scales = self._scales([Trait(Modality.FINGER)], real_evidence=False)
+        allowed = decision.each_of(SAME_FINGER_FALSE_ALARM, pairs)
+        threshold = decision.to_score(max(allowed, scales[Modality.FINGER].tightest_fmr))
+        score, *_ = decision.score_of(self._recognition.compare(first, second), scales, 1)
+        return decision.reaches(score, threshold)
 
     @staticmethod
     def _rank(match: Match, scales: Mapping[Modality, Scale]) -> tuple[float, float]:

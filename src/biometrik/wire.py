@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression
+from biometrik.guidance import Guidance
 from biometrik.reasons import Locale, Reason
 from biometrik.types import (
     FACE,
@@ -47,7 +48,15 @@ from biometrik.types import (
     Template,
     Trait,
 )
-from biometrik.v1 import context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
+from biometrik.v1 import (
+    context_pb2,
+    decision_pb2,
+    device_service_pb2,
+    enrollment_service_pb2,
+    sample_pb2,
+    subject_pb2,
+)
+from biometrik.verdicts import Basis, Failed, OverrideKind, Standing, Taken, TraitState, TryAgain
 
 E = TypeVar("E", bound=Enum)
 
@@ -96,6 +105,10 @@ ENROLLMENT_OUTCOMES: Final = EnumMap(EnrollmentOutcome, enrollment_service_pb2.E
 STATUSES: Final = EnumMap(EncounterStatus, subject_pb2.EncounterStatus, "ENCOUNTER_STATUS_")
 IMPRESSIONS: Final = EnumMap(Impression, sample_pb2.Impression, "IMPRESSION_")
 MISSING: Final = EnumMap(MissingReason, sample_pb2.MissingReason, "MISSING_REASON_")
+GUIDANCE: Final = EnumMap(Guidance, device_service_pb2.GuidanceCode, "GUIDANCE_CODE_")
+STANDINGS: Final = EnumMap(Standing, enrollment_service_pb2.TraitStanding, "TRAIT_STANDING_")
+BASES: Final = EnumMap(Basis, enrollment_service_pb2.CaptureBasis, "CAPTURE_BASIS_")
+OVERRIDES: Final = EnumMap(OverrideKind, enrollment_service_pb2.OverrideKind, "OVERRIDE_KIND_")
 KINDS: Final = EnumMap(GalleryKind, subject_pb2.GalleryKind, "GALLERY_KIND_")
 
 
@@ -175,6 +188,22 @@ def trait_from_wire(message: sample_pb2.Trait) -> Trait:
     """Return what of a person is compared; a face where an older service says nothing."""
     modality = MODALITIES.from_wire(message.modality) if message.modality else Modality.FACE
     return Trait.finger(message.position) if modality is Modality.FINGER else FACE
+
+
+def requested_trait_from_wire(message: sample_pb2.Trait) -> Trait:
+    """Return what a request asks for.
+
+    Raises
+    ------
+    InvalidPositionError
+        A position that is none, of a face, or of several fingers.
+    InvalidInputError
+        No modality.
+    """
+    modality, position = MODALITIES.from_wire(message.modality), finger_position(message.position)
+    if not position.is_single or (position and modality is Modality.FACE):
+        raise InvalidPositionError(f"position: expected one finger, and none for a face, got {position.name}")
+    return Trait.finger(position) if modality is Modality.FINGER else FACE
 
 
 def missing_to_wire(missing: MissingSample) -> sample_pb2.MissingSample:
@@ -386,6 +415,47 @@ def component_from_wire(message: decision_pb2.Component) -> Component:
         message.model_contract_id,
         message.capped,
     )
+
+
+def state_to_wire(state: TraitState) -> enrollment_service_pb2.SessionTrait:
+    """Return how far a trait of a session is."""
+    return enrollment_service_pb2.SessionTrait(
+        trait=trait_to_wire(state.trait),
+        standing=STANDINGS.to_wire(state.standing),
+        attempts_left=state.attempts_left,
+        basis=BASES.to_wire(state.basis) if state.basis else enrollment_service_pb2.CAPTURE_BASIS_UNSPECIFIED,
+    )
+
+
+def state_from_wire(message: enrollment_service_pb2.SessionTrait) -> TraitState:
+    """Return how far a trait of a session is."""
+    return TraitState(
+        trait_from_wire(message.trait),
+        STANDINGS.from_wire(message.standing),
+        message.attempts_left,
+        BASES.get(message.basis),
+    )
+
+
+def verdict_to_wire(
+    verdict: Taken[Any] | TryAgain | Failed, report: SampleReport, locale: Locale
+) -> enrollment_service_pb2.SubmitSampleResponse:
+    """Return what became of an attempt, without the traits' states."""
+    pb = enrollment_service_pb2
+    message = pb.SubmitSampleResponse(report=report_to_wire(report, locale))
+    if isinstance(verdict, Taken):
+        message.outcome = pb.SUBMIT_OUTCOME_ACCEPTED
+        return message
+    message.advice.extend(advice_to_wire(verdict.reasons, locale))
+    if isinstance(verdict, Failed):
+        message.outcome = pb.SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED
+    else:
+        message.outcome = (
+            pb.SUBMIT_OUTCOME_RETRY if verdict.same_as is None else pb.SUBMIT_OUTCOME_DUPLICATE_OF_POSITION
+        )
+    if verdict.same_as is not None:
+        message.same_as.CopyFrom(trait_to_wire(verdict.same_as))
+    return message
 
 
 def decision_to_wire(decision: Decision, locale: Locale) -> decision_pb2.Decision:

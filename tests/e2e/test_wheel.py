@@ -40,7 +40,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_packages_manifest_and_calibrations_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    packages = {"biometrik", "biometrik_hardware", "biometrik_models", "biometrik_server"}
+    packages = {"biometrik", "biometrik_hardware", "biometrik_models", "biometrik_server", "biometrik_station"}
     assert tops == packages | {next(top for top in tops if top.endswith(".dist-info"))}
     assert {f"{package}/py.typed" for package in packages - {"biometrik_models"}} <= set(names)
     assert "biometrik_server/example.toml" in names

@@ -9,11 +9,11 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from biometrik.client import Client, Connection
+from biometrik.client import Client, Connection, StationClient
 from biometrik.types import Modality, Template
 
 #: Far longer than a start takes, also on a busy machine that has to rewrite weights first.
@@ -58,15 +58,17 @@ class ServerProcess:
         It ended before it was ready.
     """
 
+    module: ClassVar[str] = "biometrik_server"
+
     def __init__(self, folder: Path, settings: str = "", *, listen: str = "127.0.0.1:0", database: str = "") -> None:
-        config = folder / "server.toml"
-        where = {"database": database or str(folder / "office.db"), "listen": listen}
+        config = folder / f"{self.module}.toml"
+        where = self._where(folder, listen, database)
         head = "".join(f"{name} = {json.dumps(value)}\n" for name, value in where.items())
         config.write_text(head + settings, encoding="utf-8")
         self._log = folder / f"server-{time.monotonic_ns()}.log"
         with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "biometrik_server", "--config", str(config)],
+                [sys.executable, "-m", self.module, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -158,6 +160,10 @@ class ServerProcess:
         """Return how many files and sockets it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    @staticmethod
+    def _where(folder: Path, listen: str, database: str) -> dict[str, str]:
+        return {"database": database or str(folder / "office.db"), "listen": listen}
+
     def _wait_until_ready(self) -> dict[str, Any]:
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
@@ -169,6 +175,22 @@ class ServerProcess:
                 raise StartError(status, self.log())
             time.sleep(0.02)
         raise TimeoutError(f"the server was not ready within {_START_S:g} s: {self.log()}")
+
+
+class StationProcess(ServerProcess):
+    """A station that is ready, as :class:`ServerProcess`; without a database."""
+
+    module: ClassVar[str] = "biometrik_station"
+
+    @staticmethod
+    def _where(folder: Path, listen: str, database: str) -> dict[str, str]:
+        return {"listen": listen}
+
+    def station(self, **settings: Any) -> StationClient:
+        """Return a client that has reached it; ``settings`` are a Connection's."""
+        client = StationClient(Connection(self.address, **settings))
+        client.wait_until_ready(_START_S)
+        return client
 
 
 def random_template(seed: str, model_contract_id: str, dimension: int = 128) -> Template:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from biometrik.config import EngineConfig, FaceParameters, FacePolicy, RuntimeParameters
-from biometrik.engine import Engine, _require_consent
+from biometrik.engine import Engine, require_consent
 from biometrik.errors import (
     CalibrationNotFoundError,
     ConsentMissingError,
@@ -302,11 +302,11 @@ def test_galleries_report_their_terms_and_a_watchlist_needs_a_legal_basis(engine
 
 def test_consent_is_required_where_the_configuration_says_so() -> None:
     strict = EngineConfig(require_consent=True)
-    _require_consent(EngineConfig(), RequestContext())
-    _require_consent(strict, RequestContext(consent_ref="form 12"))
+    require_consent(EngineConfig(), RequestContext())
+    require_consent(strict, RequestContext(consent_ref="form 12"))
     for nothing in ("", "  "):
         with pytest.raises(ConsentMissingError, match=r"consent_ref: expected .* got none"):
-            _require_consent(strict, RequestContext(consent_ref=nothing))
+            require_consent(strict, RequestContext(consent_ref=nothing))
 
 
 def test_comparing_stores_nothing(engine: Engine, people: list[FaceImage], cat: FaceImage) -> None:

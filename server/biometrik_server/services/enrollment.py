@@ -1,36 +1,140 @@
-"""EnrollmentService: registering people."""
+"""EnrollmentService: registering people, in one call or sample by sample."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import grpc
 
 from biometrik import wire
+from biometrik.engine import require_consent
+from biometrik.gallery.records import check_id
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.v1 import enrollment_service_pb2_grpc
 from biometrik_server.calls import CURRENT
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
+from biometrik_server.sessions import Session, Sessions
 
 
 class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     """See ``proto/biometrik/v1/enrollment_service.proto``."""
 
-    def __init__(self, desk: Desk, convert: Converter) -> None:
+    def __init__(self, desk: Desk, convert: Converter, sessions: Sessions) -> None:
         self._desk = desk
         self._convert = convert
+        self._sessions = sessions
 
     async def Enroll(
         self, request: pb.EnrollRequest, context: "grpc.aio.ServicerContext[pb.EnrollRequest, pb.EnrollResponse]"
     ) -> pb.EnrollResponse:
         who = wire.context_from_wire(request.context)
-        named = request.WhichOneof("membership") == "galleries"
         enroll = partial(
             self._desk.engine.enroll,
             request.subject_id,
             missing=[wire.missing_from_wire(row) for row in request.missing],
-            galleries=tuple(request.galleries.names) if named else None,
+            galleries=_galleries(request),
             override=request.override_reason,
             context=who,
         )
         enrollment = await self._desk.answer(lambda: self._convert.presented(request.samples), enroll)
         return wire.enrollment_to_wire(enrollment, CURRENT.get().locale)
+
+    async def OpenSession(
+        self,
+        request: pb.OpenSessionRequest,
+        context: "grpc.aio.ServicerContext[pb.OpenSessionRequest, pb.OpenSessionResponse]",
+    ) -> pb.OpenSessionResponse:
+        who = wire.context_from_wire(request.context)
+        require_consent(self._desk.engine.config, who)
+        check_id("subject_id", request.subject_id)
+        wanted = [wire.requested_trait_from_wire(trait) for trait in request.wanted]
+        owner = CURRENT.get().client.name
+        session = self._sessions.open(owner, request, request.subject_id, wanted, _galleries(request), who)
+        return pb.OpenSessionResponse(session_id=session.session_id, traits=_states(session))
+
+    async def SubmitSample(
+        self,
+        request: pb.SubmitSampleRequest,
+        context: "grpc.aio.ServicerContext[pb.SubmitSampleRequest, pb.SubmitSampleResponse]",
+    ) -> pb.SubmitSampleResponse:
+        session, locale = self._session(request), CURRENT.get().locale
+
+        async def submit() -> pb.SubmitSampleResponse:
+            (prepared,) = await self._desk.answer(lambda: self._convert.samples([request.sample]), tuple)
+            sample = self._sessions.room_for(prepared.at(0))
+            verdict = await self._desk.call(session.present, sample)
+            response = wire.verdict_to_wire(verdict, sample.report, locale)
+            response.traits.extend(_states(session))
+            return response
+
+        return await session.once(request, submit)
+
+    async def MarkMissing(
+        self,
+        request: pb.MarkMissingRequest,
+        context: "grpc.aio.ServicerContext[pb.MarkMissingRequest, pb.MarkMissingResponse]",
+    ) -> pb.MarkMissingResponse:
+        missing = wire.missing_from_wire(request.missing)
+        states = await self._act(request, lambda session: session.capture.mark_missing(missing))
+        return pb.MarkMissingResponse(traits=states)
+
+    async def Override(
+        self,
+        request: pb.OverrideRequest,
+        context: "grpc.aio.ServicerContext[pb.OverrideRequest, pb.OverrideResponse]",
+    ) -> pb.OverrideResponse:
+        trait, kind = wire.requested_trait_from_wire(request.trait), wire.OVERRIDES.from_wire(request.kind)
+        states = await self._act(request, lambda session: session.capture.override(trait, kind, request.reason))
+        return pb.OverrideResponse(traits=states)
+
+    async def RestartTrait(
+        self,
+        request: pb.RestartTraitRequest,
+        context: "grpc.aio.ServicerContext[pb.RestartTraitRequest, pb.RestartTraitResponse]",
+    ) -> pb.RestartTraitResponse:
+        trait = wire.requested_trait_from_wire(request.trait)
+        states = await self._act(request, lambda session: session.capture.restart(trait))
+        return pb.RestartTraitResponse(traits=states)
+
+    async def Finalize(
+        self,
+        request: pb.FinalizeRequest,
+        context: "grpc.aio.ServicerContext[pb.FinalizeRequest, pb.FinalizeResponse]",
+    ) -> pb.FinalizeResponse:
+        session, locale = self._session(request), CURRENT.get().locale
+        who = wire.context_from_wire(request.context)
+
+        async def finalize() -> pb.FinalizeResponse:
+            enrollment = await self._desk.call(session.enrolled, self._desk.engine, who, request.override_reason)
+            return pb.FinalizeResponse(enrollment=wire.enrollment_to_wire(enrollment, locale), traits=_states(session))
+
+        return await session.once(request, finalize)
+
+    async def CancelSession(
+        self,
+        request: pb.CancelSessionRequest,
+        context: "grpc.aio.ServicerContext[pb.CancelSessionRequest, pb.CancelSessionResponse]",
+    ) -> pb.CancelSessionResponse:
+        self._sessions.cancel(CURRENT.get().client.name, request.session_id)
+        return pb.CancelSessionResponse()
+
+    def _session(self, request: Any) -> Session:
+        return self._sessions.get(CURRENT.get().client.name, request.session_id)
+
+    async def _act(self, request: Any, act: Callable[[Session], object]) -> list[pb.SessionTrait]:
+        session = self._session(request)
+
+        async def acted() -> list[pb.SessionTrait]:
+            await self._desk.call(act, session)
+            return _states(session)
+
+        return await session.once(request, acted)
+
+
+def _states(session: Session) -> list[pb.SessionTrait]:
+    return [wire.state_to_wire(state) for state in session.standings()]
+
+
+def _galleries(request: pb.EnrollRequest | pb.OpenSessionRequest) -> tuple[str, ...] | None:
+    return tuple(request.galleries.names) if request.WhichOneof("membership") == "galleries" else None

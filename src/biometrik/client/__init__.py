@@ -9,7 +9,15 @@ Their methods are those of :class:`biometrik.Engine`, so that a program can move
 
 from biometrik.client.asynchronous import AsyncClient as AsyncClient
 from biometrik.client.connection import Connection as Connection
+from biometrik.client.enrollment import Finalized as Finalized
+from biometrik.client.enrollment import OpenedSession as OpenedSession
+from biometrik.client.enrollment import Submitted as Submitted
 from biometrik.client.operations import Calibration as Calibration
 from biometrik.client.operations import Capabilities as Capabilities
 from biometrik.client.operations import ServedModel as ServedModel
+from biometrik.client.station import AsyncStationClient as AsyncStationClient
+from biometrik.client.station import CaptureMoment as CaptureMoment
+from biometrik.client.station import StationClient as StationClient
+from biometrik.client.station import StationDevice as StationDevice
+from biometrik.client.station import StationLease as StationLease
 from biometrik.client.synchronous import Client as Client

@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
+from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
+from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations, Submitted
 from biometrik.client.operations import (
     Calibration,
     Capabilities,
-    Operation,
     Operations,
     Presentations,
     ServedModel,
@@ -22,7 +21,7 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.client.synchronous import pieces
-from biometrik.errors import BiometrikError, ServiceTimeoutError
+from biometrik.errors import BiometrikError
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -40,8 +39,10 @@ from biometrik.types import (
     SampleReport,
     Subject,
     Template,
+    Trait,
 )
 from biometrik.v1 import identification_service_pb2, sample_service_pb2
+from biometrik.verdicts import OverrideKind, TraitState
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ _UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
 _IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
 
 
-class AsyncClient:
+class AsyncClient(AsyncChannel):
     """A service of one engine, for one event loop: the awaitable twin of :class:`biometrik.client.Client`.
 
     Methods take and return what those of :class:`biometrik.Engine` do, and raise the same errors; where they can,
@@ -64,36 +65,9 @@ class AsyncClient:
     """
 
     def __init__(self, address: str | Connection) -> None:
-        self.connection = address if isinstance(address, Connection) else Connection(address)
+        super().__init__(address)
         self._operations = Operations(self.connection.locale)
-        credentials, options = self.connection.credentials, self.connection.options
-        self._channel = (
-            grpc.aio.insecure_channel(self.connection.address, options)
-            if credentials is None
-            else grpc.aio.secure_channel(self.connection.address, credentials, options)
-        )
-
-    async def close(self) -> None:
-        """End the connection; calls in flight fail."""
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def wait_until_ready(self, timeout_s: float = 30.0) -> None:
-        """Return when the service can be reached; raises ServiceTimeoutError if it does not."""
-        try:
-            await asyncio.wait_for(self._channel.channel_ready(), timeout_s)
-        except TimeoutError:
-            raise ServiceTimeoutError(
-                f"service at {self.connection.address}: expected to be reached within {timeout_s:g} s, was not;"
-                " is it running, and does TLS fit?"
-            ) from None
+        self._sessions = SessionOperations(self._operations)
 
     async def capabilities(self) -> Capabilities:
         """Return what the service is and accepts."""
@@ -345,19 +319,59 @@ class AsyncClient:
         """Delete a gallery; see :meth:`biometrik.Engine.delete_gallery`."""
         await self._do(self._operations.delete_gallery(name, context))
 
-    # --- inside ----------------------------------------------------------------------------------------------
+    # --- enrolment, sample by sample ----------------------------------------------------------------------------
 
-    async def _do(self, operation: Operation[T]) -> T:
-        call: grpc.aio.UnaryUnaryMultiCallable[Message, Any] = self._channel.unary_unary(
-            operation.method,
-            lambda request: request.SerializeToString(),
-            operation.response.FromString,
-        )
-        try:
-            answer = await call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
-        except grpc.aio.AioRpcError as failure:
-            raise self.connection.error(failure) from None
-        return operation.read(answer)
+    async def open_session(
+        self,
+        subject_id: str,
+        wanted: Sequence[Trait],
+        *,
+        galleries: Sequence[str] | None = None,
+        context: RequestContext | None = None,
+    ) -> OpenedSession:
+        """Begin to collect a person's samples; see OpenSession in the contract."""
+        return await self._do(self._sessions.open(subject_id, wanted, galleries, context))
+
+    async def submit(self, session_id: str, sample: Sample, *, context: RequestContext | None = None) -> Submitted:
+        """Present a sample as one attempt at the trait that it shows; raises SessionNotFoundError."""
+        presented = await self._presented([sample])
+        return await self._do(self._sessions.submit(session_id, presented, context))
+
+    async def mark_missing(
+        self, session_id: str, missing: MissingSample, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Say that a finger cannot be had; raises SessionNotFoundError."""
+        return await self._do(self._sessions.mark_missing(session_id, missing, context))
+
+    async def override(
+        self,
+        session_id: str,
+        trait: Trait,
+        kind: OverrideKind,
+        reason: str,
+        *,
+        context: RequestContext | None = None,
+    ) -> tuple[TraitState, ...]:
+        """Take the best sample so far although the rules would not; raises SessionNotFoundError."""
+        return await self._do(self._sessions.override(session_id, trait, kind, reason, context))
+
+    async def restart(
+        self, session_id: str, trait: Trait, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Begin a trait from nothing; raises SessionNotFoundError."""
+        return await self._do(self._sessions.restart(session_id, trait, context))
+
+    async def finalize(
+        self, session_id: str, *, override: str = "", context: RequestContext | None = None
+    ) -> Finalized:
+        """Enrol what was taken; see Finalize in the contract. Raises SessionNotFoundError, and as enroll."""
+        return await self._do(self._sessions.finalize(session_id, override, context))
+
+    async def cancel_session(self, session_id: str) -> None:
+        """Give a session up; its samples are dropped at once."""
+        await self._do(self._sessions.cancel(session_id))
+
+    # --- inside ----------------------------------------------------------------------------------------------
 
     async def _presented(self, samples: Sequence[Sample]) -> Presentations:
         presented = self._operations.presentations(samples)

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from biometrik import errors
 from biometrik.errors import BiometrikError, InvalidInputError
 from biometrik.reasons import Locale
+from biometrik_hardware import errors as devices
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "biometrik"
@@ -231,4 +232,5 @@ def _all(kind: type[BiometrikError]) -> Sequence[type[BiometrikError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _all(child))]
 
 
-_BY_REASON: Final = {kind.reason: kind for kind in reversed(_all(BiometrikError)) if kind.__module__ == errors.__name__}
+_OURS: Final = (errors.__name__, devices.__name__)
+_BY_REASON: Final = {kind.reason: kind for kind in reversed(_all(BiometrikError)) if kind.__module__ in _OURS}

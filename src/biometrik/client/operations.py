@@ -304,7 +304,7 @@ class Operations:
     ) -> Operation[Enrollment]:
         """Enroll."""
         request = enrollment_service_pb2.EnrollRequest(
-            context=self._writing(context),
+            context=self.writing(context),
             subject_id=subject_id,
             samples=samples,
             missing=[wire.missing_to_wire(row) for row in missing],
@@ -325,7 +325,7 @@ class Operations:
         """EraseSubject."""
         return Operation(
             f"{_PACKAGE}.SubjectService/EraseSubject",
-            subject_service_pb2.EraseSubjectRequest(context=self._writing(context), subject_id=subject_id),
+            subject_service_pb2.EraseSubjectRequest(context=self.writing(context), subject_id=subject_id),
             subject_service_pb2.EraseSubjectResponse,
             lambda answer: wire.certificate_from_wire(answer.certificate),
         )
@@ -369,7 +369,7 @@ class Operations:
         return Operation(
             f"{_PACKAGE}.SubjectService/SetEncounterStatus",
             subject_service_pb2.SetEncounterStatusRequest(
-                context=self._writing(context), encounter_id=encounter_id, status=wire.STATUSES.to_wire(status)
+                context=self.writing(context), encounter_id=encounter_id, status=wire.STATUSES.to_wire(status)
             ),
             subject_service_pb2.SetEncounterStatusResponse,
             lambda answer: wire.encounter_from_wire(answer.encounter),
@@ -382,7 +382,7 @@ class Operations:
         return Operation(
             f"{_PACKAGE}.SubjectService/SetEncounterGalleries",
             subject_service_pb2.SetEncounterGalleriesRequest(
-                context=self._writing(context), encounter_id=encounter_id, galleries=galleries
+                context=self.writing(context), encounter_id=encounter_id, galleries=galleries
             ),
             subject_service_pb2.SetEncounterGalleriesResponse,
             lambda answer: wire.encounter_from_wire(answer.encounter),
@@ -400,7 +400,7 @@ class Operations:
         return Operation(
             f"{_PACKAGE}.GalleryService/CreateGallery",
             gallery_service_pb2.CreateGalleryRequest(
-                context=self._writing(context),
+                context=self.writing(context),
                 name=name,
                 kind=wire.KINDS.to_wire(kind),
                 legal_basis=legal_basis,
@@ -432,7 +432,7 @@ class Operations:
         """DeleteGallery."""
         return Operation(
             f"{_PACKAGE}.GalleryService/DeleteGallery",
-            gallery_service_pb2.DeleteGalleryRequest(context=self._writing(context), name=name),
+            gallery_service_pb2.DeleteGalleryRequest(context=self.writing(context), name=name),
             gallery_service_pb2.DeleteGalleryResponse,
             lambda _: None,
         )
@@ -459,7 +459,7 @@ class Operations:
         """Return the context of calls that write nothing."""
         return wire.context_to_wire(RequestContext(), self._locale)
 
-    def _writing(self, context: RequestContext | None) -> context_pb2.RequestContext:
+    def writing(self, context: RequestContext | None) -> context_pb2.RequestContext:
         # A write always has a transaction id, so that it can be tried again when the line fails.
         context = context or RequestContext()
         if not context.transaction_id:

@@ -49,6 +49,122 @@ ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL: EnrollmentOutcome.ValueType  # 3
 """No sample gave a template (ISO/IEC 19795-1, FTE). Nothing stored."""
 Global___EnrollmentOutcome: _TypeAlias = EnrollmentOutcome  # noqa: Y015
 
+class _TraitStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TraitStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TraitStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAIT_STANDING_UNSPECIFIED: _TraitStanding.ValueType  # 0
+    """Never sent."""
+    TRAIT_STANDING_WANTED: _TraitStanding.ValueType  # 1
+    """A sample is still to be presented."""
+    TRAIT_STANDING_TAKEN: _TraitStanding.ValueType  # 2
+    """It has its sample."""
+    TRAIT_STANDING_MISSING: _TraitStanding.ValueType  # 3
+    """It cannot be had."""
+    TRAIT_STANDING_FAILED: _TraitStanding.ValueType  # 4
+    """All attempts are used up, and none gave a sample that may be taken: restart, override, or mark it missing."""
+
+class TraitStanding(_TraitStanding, metaclass=_TraitStandingEnumTypeWrapper):
+    """How far a trait of a session is."""
+
+TRAIT_STANDING_UNSPECIFIED: TraitStanding.ValueType  # 0
+"""Never sent."""
+TRAIT_STANDING_WANTED: TraitStanding.ValueType  # 1
+"""A sample is still to be presented."""
+TRAIT_STANDING_TAKEN: TraitStanding.ValueType  # 2
+"""It has its sample."""
+TRAIT_STANDING_MISSING: TraitStanding.ValueType  # 3
+"""It cannot be had."""
+TRAIT_STANDING_FAILED: TraitStanding.ValueType  # 4
+"""All attempts are used up, and none gave a sample that may be taken: restart, override, or mark it missing."""
+Global___TraitStanding: _TypeAlias = TraitStanding  # noqa: Y015
+
+class _CaptureBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaptureBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaptureBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPTURE_BASIS_UNSPECIFIED: _CaptureBasis.ValueType  # 0
+    """It was not."""
+    CAPTURE_BASIS_GOOD: _CaptureBasis.ValueType  # 1
+    """It is good."""
+    CAPTURE_BASIS_BEST_OF_ATTEMPTS: _CaptureBasis.ValueType  # 2
+    """None of the attempts was acceptable; this was the best by quality."""
+    CAPTURE_BASIS_OVERRIDE: _CaptureBasis.ValueType  # 3
+    """The operator accepted it."""
+
+class CaptureBasis(_CaptureBasis, metaclass=_CaptureBasisEnumTypeWrapper):
+    """Why a sample was taken."""
+
+CAPTURE_BASIS_UNSPECIFIED: CaptureBasis.ValueType  # 0
+"""It was not."""
+CAPTURE_BASIS_GOOD: CaptureBasis.ValueType  # 1
+"""It is good."""
+CAPTURE_BASIS_BEST_OF_ATTEMPTS: CaptureBasis.ValueType  # 2
+"""None of the attempts was acceptable; this was the best by quality."""
+CAPTURE_BASIS_OVERRIDE: CaptureBasis.ValueType  # 3
+"""The operator accepted it."""
+Global___CaptureBasis: _TypeAlias = CaptureBasis  # noqa: Y015
+
+class _SubmitOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubmitOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubmitOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBMIT_OUTCOME_UNSPECIFIED: _SubmitOutcome.ValueType  # 0
+    """Never sent."""
+    SUBMIT_OUTCOME_ACCEPTED: _SubmitOutcome.ValueType  # 1
+    """The trait has its sample: this one, or the best of all attempts where this was the last."""
+    SUBMIT_OUTCOME_RETRY: _SubmitOutcome.ValueType  # 2
+    """Try again, as advised."""
+    SUBMIT_OUTCOME_DUPLICATE_OF_POSITION: _SubmitOutcome.ValueType  # 3
+    """The finger was presented before, as same_as: check which finger is which."""
+    SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED: _SubmitOutcome.ValueType  # 4
+    """All attempts are used up, and none gave a sample that may be taken."""
+
+class SubmitOutcome(_SubmitOutcome, metaclass=_SubmitOutcomeEnumTypeWrapper):
+    """What became of an attempt."""
+
+SUBMIT_OUTCOME_UNSPECIFIED: SubmitOutcome.ValueType  # 0
+"""Never sent."""
+SUBMIT_OUTCOME_ACCEPTED: SubmitOutcome.ValueType  # 1
+"""The trait has its sample: this one, or the best of all attempts where this was the last."""
+SUBMIT_OUTCOME_RETRY: SubmitOutcome.ValueType  # 2
+"""Try again, as advised."""
+SUBMIT_OUTCOME_DUPLICATE_OF_POSITION: SubmitOutcome.ValueType  # 3
+"""The finger was presented before, as same_as: check which finger is which."""
+SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED: SubmitOutcome.ValueType  # 4
+"""All attempts are used up, and none gave a sample that may be taken."""
+Global___SubmitOutcome: _TypeAlias = SubmitOutcome  # noqa: Y015
+
+class _OverrideKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverrideKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverrideKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERRIDE_KIND_UNSPECIFIED: _OverrideKind.ValueType  # 0
+    """Refused."""
+    OVERRIDE_KIND_QUALITY: _OverrideKind.ValueType  # 1
+    """A sample is poor, and a better one cannot be had."""
+    OVERRIDE_KIND_SAME_FINGER: _OverrideKind.ValueType  # 2
+    """Two prints look alike, and the operator has seen that they are of two fingers."""
+
+class OverrideKind(_OverrideKind, metaclass=_OverrideKindEnumTypeWrapper):
+    """What the operator overrides."""
+
+OVERRIDE_KIND_UNSPECIFIED: OverrideKind.ValueType  # 0
+"""Refused."""
+OVERRIDE_KIND_QUALITY: OverrideKind.ValueType  # 1
+"""A sample is poor, and a better one cannot be had."""
+OVERRIDE_KIND_SAME_FINGER: OverrideKind.ValueType  # 2
+"""Two prints look alike, and the operator has seen that they are of two fingers."""
+Global___OverrideKind: _TypeAlias = OverrideKind  # noqa: Y015
+
 @_typing.final
 class EnrollRequest(_message.Message):
     """Request of Enroll."""
@@ -168,3 +284,482 @@ class EnrollResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnrollResponse: _TypeAlias = EnrollResponse  # noqa: Y015
+
+@_typing.final
+class SessionTrait(_message.Message):
+    """A trait of a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIT_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_LEFT_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    standing: Global___TraitStanding.ValueType
+    """How far it is."""
+    attempts_left: _builtins.int
+    """Attempts that are left; 0 unless it is wanted."""
+    basis: Global___CaptureBasis.ValueType
+    """Why its sample was taken."""
+    @_builtins.property
+    def trait(self) -> _sample_pb2.Trait:
+        """Which."""
+
+    def __init__(
+        self,
+        *,
+        trait: _sample_pb2.Trait | None = ...,
+        standing: Global___TraitStanding.ValueType = ...,
+        attempts_left: _builtins.int = ...,
+        basis: Global___CaptureBasis.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trait", b"trait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_left", b"attempts_left", "basis", b"basis", "standing", b"standing", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionTrait: _TypeAlias = SessionTrait  # noqa: Y015
+
+@_typing.final
+class OpenSessionRequest(_message.Message):
+    """Request of OpenSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    GALLERIES_FIELD_NUMBER: _builtins.int
+    DEFAULT_GALLERY_FIELD_NUMBER: _builtins.int
+    subject_id: _builtins.str
+    """The caller's opaque id, 1 to 128 printable characters."""
+    default_gallery: _builtins.bool
+    """The default gallery; also what happens when neither is set."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable. Kept in the event log with the enrolment."""
+
+    @_builtins.property
+    def wanted(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.Trait]:
+        """What is to be presented, in the order in which it is asked for; each once, up to 16."""
+
+    @_builtins.property
+    def galleries(self) -> Global___GalleryNames:
+        """These; an empty list stores an encounter that is only compared 1:1."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        subject_id: _builtins.str = ...,
+        wanted: _abc.Iterable[_sample_pb2.Trait] | None = ...,
+        galleries: Global___GalleryNames | None = ...,
+        default_gallery: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership", "subject_id", b"subject_id", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_membership: _TypeAlias = _typing.Literal["galleries", "default_gallery"]  # noqa: Y015
+    _WhichOneofArgType_membership: _TypeAlias = _typing.Literal["membership", b"membership"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_membership) -> _WhichOneofReturnType_membership | None: ...
+
+Global___OpenSessionRequest: _TypeAlias = OpenSessionRequest  # noqa: Y015
+
+@_typing.final
+class OpenSessionResponse(_message.Message):
+    """Response of OpenSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """Names the session in the calls that follow."""
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionResponse: _TypeAlias = OpenSessionResponse  # noqa: Y015
+
+@_typing.final
+class SubmitSampleRequest(_message.Message):
+    """Request of SubmitSample."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable."""
+
+    @_builtins.property
+    def sample(self) -> _sample_pb2.Sample:
+        """What was captured."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+        sample: _sample_pb2.Sample | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "sample", b"sample", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitSampleRequest: _TypeAlias = SubmitSampleRequest  # noqa: Y015
+
+@_typing.final
+class SubmitSampleResponse(_message.Message):
+    """Response of SubmitSample."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    SAME_AS_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    outcome: Global___SubmitOutcome.ValueType
+    """What became of the attempt."""
+    @_builtins.property
+    def advice(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.Advice]:
+        """What to do better, what matters most first."""
+
+    @_builtins.property
+    def same_as(self) -> _sample_pb2.Trait:
+        """The trait under which this very finger was taken before; not set where it was not."""
+
+    @_builtins.property
+    def report(self) -> _sample_pb2.SampleReport:
+        """What is said of the sample."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___SubmitOutcome.ValueType = ...,
+        advice: _abc.Iterable[_sample_pb2.Advice] | None = ...,
+        same_as: _sample_pb2.Trait | None = ...,
+        report: _sample_pb2.SampleReport | None = ...,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "same_as", b"same_as"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "outcome", b"outcome", "report", b"report", "same_as", b"same_as", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitSampleResponse: _TypeAlias = SubmitSampleResponse  # noqa: Y015
+
+@_typing.final
+class MarkMissingRequest(_message.Message):
+    """Request of MarkMissing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable."""
+
+    @_builtins.property
+    def missing(self) -> _sample_pb2.MissingSample:
+        """Which finger, and why."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+        missing: _sample_pb2.MissingSample | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "missing", b"missing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "missing", b"missing", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkMissingRequest: _TypeAlias = MarkMissingRequest  # noqa: Y015
+
+@_typing.final
+class MarkMissingResponse(_message.Message):
+    """Response of MarkMissing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkMissingResponse: _TypeAlias = MarkMissingResponse  # noqa: Y015
+
+@_typing.final
+class OverrideRequest(_message.Message):
+    """Request of Override."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    kind: Global___OverrideKind.ValueType
+    """What is overridden."""
+    reason: _builtins.str
+    """Why, in the operator's words, without names; 1 to 128 printable characters. Kept in the event log."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable."""
+
+    @_builtins.property
+    def trait(self) -> _sample_pb2.Trait:
+        """Which trait."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+        trait: _sample_pb2.Trait | None = ...,
+        kind: Global___OverrideKind.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "trait", b"trait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "kind", b"kind", "reason", b"reason", "session_id", b"session_id", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverrideRequest: _TypeAlias = OverrideRequest  # noqa: Y015
+
+@_typing.final
+class OverrideResponse(_message.Message):
+    """Response of Override."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverrideResponse: _TypeAlias = OverrideResponse  # noqa: Y015
+
+@_typing.final
+class RestartTraitRequest(_message.Message):
+    """Request of RestartTrait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable."""
+
+    @_builtins.property
+    def trait(self) -> _sample_pb2.Trait:
+        """Which trait."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+        trait: _sample_pb2.Trait | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "trait", b"trait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "session_id", b"session_id", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartTraitRequest: _TypeAlias = RestartTraitRequest  # noqa: Y015
+
+@_typing.final
+class RestartTraitResponse(_message.Message):
+    """Response of RestartTrait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartTraitResponse: _TypeAlias = RestartTraitResponse  # noqa: Y015
+
+@_typing.final
+class FinalizeRequest(_message.Message):
+    """Request of Finalize."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    override_reason: _builtins.str
+    """Why the operator enrols without what is still wanted or has failed; up to 128 printable characters. Empty: not so."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "override_reason", b"override_reason", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalizeRequest: _TypeAlias = FinalizeRequest  # noqa: Y015
+
+@_typing.final
+class FinalizeResponse(_message.Message):
+    """Response of Finalize."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENROLLMENT_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def enrollment(self) -> Global___EnrollResponse:
+        """What became of it; a row per sample that was taken."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTrait]:
+        """Every trait, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        enrollment: Global___EnrollResponse | None = ...,
+        traits: _abc.Iterable[Global___SessionTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalizeResponse: _TypeAlias = FinalizeResponse  # noqa: Y015
+
+@_typing.final
+class CancelSessionRequest(_message.Message):
+    """Request of CancelSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """From OpenSession."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelSessionRequest: _TypeAlias = CancelSessionRequest  # noqa: Y015
+
+@_typing.final
+class CancelSessionResponse(_message.Message):
+    """Response of CancelSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelSessionResponse: _TypeAlias = CancelSessionResponse  # noqa: Y015

@@ -40,6 +40,41 @@ class EnrollmentServiceStub:
                 request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.SerializeToString,
                 response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.FromString,
                 _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/OpenSession',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionResponse.FromString,
+                _registered_method=True)
+        self.SubmitSample = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/SubmitSample',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleResponse.FromString,
+                _registered_method=True)
+        self.MarkMissing = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/MarkMissing',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingResponse.FromString,
+                _registered_method=True)
+        self.Override = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/Override',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.OverrideRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.OverrideResponse.FromString,
+                _registered_method=True)
+        self.RestartTrait = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/RestartTrait',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitResponse.FromString,
+                _registered_method=True)
+        self.Finalize = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/Finalize',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeResponse.FromString,
+                _registered_method=True)
+        self.CancelSession = channel.unary_unary(
+                '/biometrik.v1.EnrollmentService/CancelSession',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionResponse.FromString,
+                _registered_method=True)
 
 
 class EnrollmentServiceServicer:
@@ -59,6 +94,78 @@ class EnrollmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenSession(self, request, context):
+        """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
+        trait, then the best of them by quality; no finger twice; missing fingers are data; the operator may override with
+        a reason. Nothing is stored before Finalize. A session belongs to the client that opened it, is held in memory only,
+        and is dropped with its samples 15 minutes after its last call, or as the server is configured.
+
+        Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
+        RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitSample(self, request, context):
+        """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND, UPLOAD_NOT_FOUND), INVALID_ARGUMENT (a trait that is not wanted any
+        more: restart it; UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY, RESOLUTION_MISSING, POSITION_INVALID),
+        RESOURCE_EXHAUSTED (QUEUE_FULL), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkMissing(self, request, context):
+        """Says that a finger cannot be had; what was taken of it is dropped.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Override(self, request, context):
+        """Takes the best sample so far although the rules would not.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
+        ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestartTrait(self, request, context):
+        """Begins a trait from nothing: what was taken, missing or failed of it is dropped, all attempts are there again.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Finalize(self, request, context):
+        """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
+        traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
+        override_reason accepts that. After ENROLLED the session holds no samples any more.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSession(self, request, context):
+        """Gives a session up: its samples are dropped at once. Nothing happens where there is none.
+
+        Possible errors: none but those of every call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrollmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -66,6 +173,41 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
                     servicer.Enroll,
                     request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.FromString,
                     response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionResponse.SerializeToString,
+            ),
+            'SubmitSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitSample,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleResponse.SerializeToString,
+            ),
+            'MarkMissing': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkMissing,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingResponse.SerializeToString,
+            ),
+            'Override': grpc.unary_unary_rpc_method_handler(
+                    servicer.Override,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.OverrideRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.OverrideResponse.SerializeToString,
+            ),
+            'RestartTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestartTrait,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitResponse.SerializeToString,
+            ),
+            'Finalize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Finalize,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeResponse.SerializeToString,
+            ),
+            'CancelSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSession,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -96,6 +238,195 @@ class EnrollmentService:
             '/biometrik.v1.EnrollmentService/Enroll',
             biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.SerializeToString,
             biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/OpenSession',
+            biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/SubmitSample',
+            biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.SubmitSampleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkMissing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/MarkMissing',
+            biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.MarkMissingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Override(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/Override',
+            biometrik_dot_v1_dot_enrollment__service__pb2.OverrideRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.OverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestartTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/RestartTrait',
+            biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.RestartTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Finalize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/Finalize',
+            biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.FinalizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.EnrollmentService/CancelSession',
+            biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.CancelSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

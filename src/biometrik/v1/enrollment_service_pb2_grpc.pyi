@@ -42,6 +42,50 @@ class EnrollmentServiceStub:
     FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
     stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
+    OpenSession: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]
+    """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
+    trait, then the best of them by quality; no finger twice; missing fingers are data; the operator may override with
+    a reason. Nothing is stored before Finalize. A session belongs to the client that opened it, is held in memory only,
+    and is dropped with its samples 15 minutes after its last call, or as the server is configured.
+
+    Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
+    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    SubmitSample: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]
+    """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND, UPLOAD_NOT_FOUND), INVALID_ARGUMENT (a trait that is not wanted any
+    more: restart it; UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY, RESOLUTION_MISSING, POSITION_INVALID),
+    RESOURCE_EXHAUSTED (QUEUE_FULL), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    MarkMissing: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.MarkMissingRequest, _enrollment_service_pb2.MarkMissingResponse]
+    """Says that a finger cannot be had; what was taken of it is dropped.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    Override: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]
+    """Takes the best sample so far although the rules would not.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
+    ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    RestartTrait: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.RestartTraitRequest, _enrollment_service_pb2.RestartTraitResponse]
+    """Begins a trait from nothing: what was taken, missing or failed of it is dropped, all attempts are there again.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    Finalize: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]
+    """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
+    traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
+    override_reason accepts that. After ENROLLED the session holds no samples any more.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
+    """
+    CancelSession: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.CancelSessionRequest, _enrollment_service_pb2.CancelSessionResponse]
+    """Gives a session up: its samples are dropped at once. Nothing happens where there is none.
+
+    Possible errors: none but those of every call.
+    """
 
 @_typing.type_check_only
 class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
@@ -56,6 +100,50 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
     FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
     stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    """
+    OpenSession: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]  # type: ignore[assignment]
+    """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
+    trait, then the best of them by quality; no finger twice; missing fingers are data; the operator may override with
+    a reason. Nothing is stored before Finalize. A session belongs to the client that opened it, is held in memory only,
+    and is dropped with its samples 15 minutes after its last call, or as the server is configured.
+
+    Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
+    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    SubmitSample: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]  # type: ignore[assignment]
+    """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND, UPLOAD_NOT_FOUND), INVALID_ARGUMENT (a trait that is not wanted any
+    more: restart it; UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY, RESOLUTION_MISSING, POSITION_INVALID),
+    RESOURCE_EXHAUSTED (QUEUE_FULL), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    MarkMissing: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.MarkMissingRequest, _enrollment_service_pb2.MarkMissingResponse]  # type: ignore[assignment]
+    """Says that a finger cannot be had; what was taken of it is dropped.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    Override: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]  # type: ignore[assignment]
+    """Takes the best sample so far although the rules would not.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
+    ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    RestartTrait: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.RestartTraitRequest, _enrollment_service_pb2.RestartTraitResponse]  # type: ignore[assignment]
+    """Begins a trait from nothing: what was taken, missing or failed of it is dropped, all attempts are there again.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    """
+    Finalize: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]  # type: ignore[assignment]
+    """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
+    traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
+    override_reason accepts that. After ENROLLED the session holds no samples any more.
+
+    Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
+    """
+    CancelSession: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.CancelSessionRequest, _enrollment_service_pb2.CancelSessionResponse]  # type: ignore[assignment]
+    """Gives a session up: its samples are dropped at once. Nothing happens where there is none.
+
+    Possible errors: none but those of every call.
     """
 
 class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -74,6 +162,92 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
         FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
         stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def OpenSession(
+        self,
+        request: _enrollment_service_pb2.OpenSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.OpenSessionResponse, _abc.Awaitable[_enrollment_service_pb2.OpenSessionResponse]]:
+        """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
+        trait, then the best of them by quality; no finger twice; missing fingers are data; the operator may override with
+        a reason. Nothing is stored before Finalize. A session belongs to the client that opened it, is held in memory only,
+        and is dropped with its samples 15 minutes after its last call, or as the server is configured.
+
+        Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
+        RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitSample(
+        self,
+        request: _enrollment_service_pb2.SubmitSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.SubmitSampleResponse, _abc.Awaitable[_enrollment_service_pb2.SubmitSampleResponse]]:
+        """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND, UPLOAD_NOT_FOUND), INVALID_ARGUMENT (a trait that is not wanted any
+        more: restart it; UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY, RESOLUTION_MISSING, POSITION_INVALID),
+        RESOURCE_EXHAUSTED (QUEUE_FULL), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+
+    @_abc_1.abstractmethod
+    def MarkMissing(
+        self,
+        request: _enrollment_service_pb2.MarkMissingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.MarkMissingResponse, _abc.Awaitable[_enrollment_service_pb2.MarkMissingResponse]]:
+        """Says that a finger cannot be had; what was taken of it is dropped.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+
+    @_abc_1.abstractmethod
+    def Override(
+        self,
+        request: _enrollment_service_pb2.OverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.OverrideResponse, _abc.Awaitable[_enrollment_service_pb2.OverrideResponse]]:
+        """Takes the best sample so far although the rules would not.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
+        ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+
+    @_abc_1.abstractmethod
+    def RestartTrait(
+        self,
+        request: _enrollment_service_pb2.RestartTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.RestartTraitResponse, _abc.Awaitable[_enrollment_service_pb2.RestartTraitResponse]]:
+        """Begins a trait from nothing: what was taken, missing or failed of it is dropped, all attempts are there again.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        """
+
+    @_abc_1.abstractmethod
+    def Finalize(
+        self,
+        request: _enrollment_service_pb2.FinalizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.FinalizeResponse, _abc.Awaitable[_enrollment_service_pb2.FinalizeResponse]]:
+        """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
+        traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
+        override_reason accepts that. After ENROLLED the session holds no samples any more.
+
+        Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelSession(
+        self,
+        request: _enrollment_service_pb2.CancelSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollment_service_pb2.CancelSessionResponse, _abc.Awaitable[_enrollment_service_pb2.CancelSessionResponse]]:
+        """Gives a session up: its samples are dropped at once. Nothing happens where there is none.
+
+        Possible errors: none but those of every call.
         """
 
 def add_EnrollmentServiceServicer_to_server(servicer: EnrollmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -337,13 +337,13 @@ def _leaks_nothing(bench: _Bench) -> None:
             _capture(device, bench.timeout_s)
 
     cycle()
-    before = _in_use()
+    before = in_use()
     for _ in range(_CYCLES):
         cycle()
     until = time.monotonic() + 1.0
-    while _more(after := _in_use(), before) and time.monotonic() < until:
+    while more(after := in_use(), before) and time.monotonic() < until:
         time.sleep(0.02)
-    _demand(not _more(after, before), f"expected (threads, files) {before} after {_CYCLES} uses, got {after}")
+    _demand(not more(after, before), f"expected (threads, files) {before} after {_CYCLES} uses, got {after}")
 
 
 CHECKS: Final = (
@@ -391,11 +391,13 @@ def _drain(device: Device) -> None:
             _capture(device, 0.2)
 
 
-def _in_use() -> tuple[int, int]:
+def in_use() -> tuple[int, int]:
+    """Return how many threads and open files this process has."""
     gc.collect()
     files = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0  # noqa: PTH208
     return threading.active_count(), files
 
 
-def _more(after: tuple[int, int], before: tuple[int, int]) -> bool:
+def more(after: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Return whether there are more threads or more files than before."""
     return after[0] > before[0] or after[1] > before[1]

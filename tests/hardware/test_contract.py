@@ -59,12 +59,12 @@ def test_nothing_is_left_of_many_cables_pulled_in_the_middle_of_captures(rig: Ri
         assert device.state is DeviceState.GONE
         rig.replug()
         if before is None:
-            before = conformance._in_use()
+            before = conformance.in_use()
     assert before is not None
     until = time.monotonic() + 2.0
-    while conformance._more(conformance._in_use(), before) and time.monotonic() < until:
+    while conformance.more(conformance.in_use(), before) and time.monotonic() < until:
         time.sleep(0.02)
-    assert not conformance._more(conformance._in_use(), before)
+    assert not conformance.more(conformance.in_use(), before)
 
 
 def _until_gone(device: Device) -> None:

@@ -20,17 +20,18 @@ from biometrik_hardware.errors import CaptureTimeoutError, DeviceGoneError
 from biometrik_hardware.events import DeviceInfo, DeviceState
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner, Taken
 from biometrik_hardware.inventory import REGISTRIES
-from tests.hardware_emulators.rigs import RIGS, wave_of
+from tests.hardware_emulators.rigs import RIGS, here, wave_of
 
 DRIVERS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
-IDS = [f"{kind.value}-{name}" for kind, name in DRIVERS]
+HERE = list(here())
+IDS = [f"{kind.value}-{name}" for kind, name in HERE]
 
 
 def test_every_driver_has_a_rig() -> None:
     assert set(RIGS) == set(DRIVERS)
 
 
-@pytest.fixture(params=DRIVERS, ids=IDS)
+@pytest.fixture(params=HERE, ids=IDS)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """A rig for each driver."""
     with RIGS[request.param](tmp_path) as made:

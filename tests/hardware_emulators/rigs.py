@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from biometrik.errors import PluginNotFoundError
 from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik_hardware.camera.camera import CAMERAS
 from biometrik_hardware.conformance import Rig
@@ -17,6 +18,7 @@ from biometrik_hardware.device import Device
 from biometrik_hardware.events import DeviceKind
 from biometrik_hardware.fingerprint.scanner import SCANNERS
 from biometrik_hardware.virtual_bus import BUS, Fault, Trouble, VirtualCameraSetup, VirtualScannerSetup
+from tests.hardware_emulators.fprint import FprintEmulator, whorl
 from tests.hardware_emulators.network_camera import NetworkCameraEmulator
 from tests.hardware_emulators.sbi import SbiEmulator, vendor
 from tests.hardware_emulators.zfm import ZfmEmulator
@@ -266,6 +268,34 @@ def sbi(folder: Path) -> Iterator[Rig]:
         yield _SbiRig(emulator)
 
 
+class _FprintRig:
+    def __init__(self, emulator: FprintEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return SCANNERS.load("libfprint").at("virtual_image/0", ppi=500.0)
+
+    def present(self) -> None:
+        self._emulator.finger = whorl()
+
+    def absent(self) -> None:
+        self._emulator.finger = None
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def libfprint(folder: Path) -> Iterator[Rig]:
+    """The virtual scanner of libfprint itself."""
+    with FprintEmulator(folder) as emulator:
+        yield _FprintRig(emulator)
+
+
 MakeRig = Callable[[Path], AbstractContextManager[Rig]]
 
 RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
@@ -273,7 +303,27 @@ RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
     (DeviceKind.FINGERPRINT_SCANNER, "zfm"): zfm,
     (DeviceKind.FINGERPRINT_SCANNER, "folder"): folder_scanner,
     (DeviceKind.FINGERPRINT_SCANNER, "sbi"): sbi,
+    (DeviceKind.FINGERPRINT_SCANNER, "libfprint"): libfprint,
     (DeviceKind.CAMERA, "virtual"): virtual_camera,
     (DeviceKind.CAMERA, "opencv"): network_camera,
     (DeviceKind.CAMERA, "folder"): folder_camera,
 }
+
+
+#: What is tried only where the system brings its library; tests/hardware/test_libfprint.py says how it is refused
+#: elsewhere.
+LIBFPRINT: Final = (DeviceKind.FINGERPRINT_SCANNER, "libfprint")
+
+
+def here() -> dict[tuple[DeviceKind, str], MakeRig]:
+    """Return the rigs that work on this machine: all of them, or all but libfprint's."""
+    return {name: make for name, make in RIGS.items() if name != LIBFPRINT or fprint_is_here()}
+
+
+def fprint_is_here() -> bool:
+    """Return whether the system has libfprint, its introspection data, and PyGObject for this Python."""
+    try:
+        SCANNERS.load("libfprint")
+    except PluginNotFoundError:
+        return False
+    return True

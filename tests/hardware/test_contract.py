@@ -103,7 +103,8 @@ class LazyRig:
 
     def present(self) -> None: ...
 
-    def absent(self) -> None: ...
+    def absent(self) -> bool:
+        return True
 
     def unplug(self) -> bool:
         return False

@@ -1,10 +1,10 @@
 """A rig for every driver: the device, the other side of it, and the situations of the conformance suite."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,11 @@ from biometrik_hardware.conformance import Rig
 from biometrik_hardware.device import Device
 from biometrik_hardware.events import DeviceKind
 from biometrik_hardware.fingerprint.scanner import SCANNERS
-from biometrik_hardware.virtual_bus import BUS, Fault, Trouble, VirtualCameraSetup, VirtualScannerSetup
+from biometrik_hardware.virtual_rig import VirtualCameraRig, VirtualScannerRig
 from tests.hardware_emulators.fprint import FprintEmulator, whorl
 from tests.hardware_emulators.network_camera import NetworkCameraEmulator
 from tests.hardware_emulators.sbi import SbiEmulator, vendor
 from tests.hardware_emulators.zfm import ZfmEmulator
-
-_SCANNER, _CAMERA = "rig scanner", "rig camera"
 
 
 def ridges(height_px: int, width_px: int, period_px: float = 9.0, turn: float = 0.0) -> NDArray[np.uint8]:
@@ -43,57 +41,18 @@ def picture(index: int) -> NDArray[np.uint8]:
     return np.full((72, 128, 3), (index % 251, 40, 200), np.uint8)
 
 
-class _Situation(Sequence[Fault]):
-    # A script without end that follows what the rig says.
-    present = True
-
-    def __len__(self) -> int:
-        return 1 << 62
-
-    @overload
-    def __getitem__(self, index: int) -> Fault: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Fault]: ...
-    def __getitem__(self, index: int | slice) -> Fault | Sequence[Fault]:
-        assert isinstance(index, int)
-        return Fault(Trouble.NOTHING if self.present else Trouble.NO_FINGER)
-
-
-class _VirtualRig:
-    def __init__(self, driver: type[Device], name: str, situation: _Situation) -> None:
-        self._driver, self._name, self._situation = driver, name, situation
-
-    def device(self) -> Device:
-        return self._driver.at(self._name)
-
-    def present(self) -> None:
-        self._situation.present = True
-
-    def absent(self) -> None:
-        self._situation.present = False
-
-    def unplug(self) -> bool:
-        BUS.unplug(self._name)
-        return True
-
-    def replug(self) -> None:
-        BUS.replug(self._name)
-
-
 @contextmanager
 def virtual_scanner(folder: Path) -> Iterator[Rig]:
     """The virtual scanner, quick."""
-    situation = _Situation()
-    with BUS.plugged(_SCANNER, VirtualScannerSetup(wave_of, situation, approach_s=0.02, capture_s=0.02)):
-        yield _VirtualRig(SCANNERS.load("virtual"), _SCANNER, situation)
+    with VirtualScannerRig("rig scanner", wave_of) as rig:
+        yield rig
 
 
 @contextmanager
 def virtual_camera(folder: Path) -> Iterator[Rig]:
     """The virtual camera."""
-    situation = _Situation()
-    with BUS.plugged(_CAMERA, VirtualCameraSetup(picture, situation, fps=60.0)):
-        yield _VirtualRig(CAMERAS.load("virtual"), _CAMERA, situation)
+    with VirtualCameraRig("rig camera", picture) as rig:
+        yield rig
 
 
 class _ZfmRig:
@@ -106,8 +65,9 @@ class _ZfmRig:
     def present(self) -> None:
         self._emulator.finger = ridges(*self._emulator.shape)
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.finger = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -187,8 +147,9 @@ class _FolderRig:
     def present(self) -> None:
         self._program.saves = True
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._program.saves = False
+        return True
 
     def unplug(self) -> bool:
         self._program.unmount()
@@ -222,8 +183,9 @@ class _NetworkRig:
     def present(self) -> None:
         self._emulator.streams = True
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.streams = False
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -250,8 +212,9 @@ class _SbiRig:
     def present(self) -> None:
         self._emulator.finger = wave_of(FingerPosition.RIGHT_INDEX)
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.finger = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -278,8 +241,9 @@ class _FprintRig:
     def present(self) -> None:
         self._emulator.finger = whorl()
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.finger = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()

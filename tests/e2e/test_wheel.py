@@ -68,7 +68,7 @@ def test_the_wheel_knows_devices(environment: Path, tmp_path: Path) -> None:
     code = "import biometrik_hardware.conformance as c; print(c.__file__)"
     output = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert output.startswith(str(environment))
-    words = [command, "devices", "conform", "virtual", "--kind", "scanner", "--json"]
+    words = [str(command), "devices", "conform", "virtual", "--kind", "scanner", "--json"]
     output = subprocess.run(words, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert json.loads(output)["passed"] is True
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from biometrik.errors import PluginNotFoundError
-from biometrik.fingers import FingerPosition, FingerprintImage
+from biometrik.fingers import FingerPosition
 from biometrik_hardware.camera.camera import CAMERAS
 from biometrik_hardware.conformance import Rig
 from biometrik_hardware.device import Device
 from biometrik_hardware.events import DeviceKind
 from biometrik_hardware.fingerprint.scanner import SCANNERS
-from biometrik_hardware.virtual_rig import VirtualCameraRig, VirtualScannerRig
+from biometrik_hardware.virtual_rig import VirtualCameraRig, VirtualScannerRig, plain_frame, plain_print
 from tests.hardware_emulators.fprint import FprintEmulator, whorl
 from tests.hardware_emulators.network_camera import NetworkCameraEmulator
 from tests.hardware_emulators.sbi import SbiEmulator, vendor
@@ -31,14 +31,9 @@ def ridges(height_px: int, width_px: int, period_px: float = 9.0, turn: float = 
     return np.asarray(127.5 + 127.5 * wave, np.uint8)
 
 
-def wave_of(position: FingerPosition) -> FingerprintImage:
-    """Return a print whose waves tell the position."""
-    return FingerprintImage(ridges(96, 80, turn=0.2 * position), 500.0, position)
-
-
-def picture(index: int) -> NDArray[np.uint8]:
-    """Return a frame (72, 128, 3) that tells its index by its colour."""
-    return np.full((72, 128, 3), (index % 251, 40, 200), np.uint8)
+#: A print whose waves tell the position, and a frame (72, 128, 3) that tells its index by its red.
+wave_of: Final = plain_print
+picture: Final = plain_frame
 
 
 @contextmanager
@@ -173,7 +168,9 @@ def folder_camera(folder: Path) -> Iterator[Rig]:
         yield _FolderRig(CAMERAS.load("folder"), program)
 
 
-class _NetworkRig:
+class NetworkCameraRig:
+    """A camera behind an emulator of either protocol."""
+
     def __init__(self, emulator: NetworkCameraEmulator) -> None:
         self._emulator = emulator
 
@@ -199,7 +196,7 @@ class _NetworkRig:
 def network_camera(folder: Path) -> Iterator[Rig]:
     """A network camera on loopback."""
     with NetworkCameraEmulator(picture) as emulator:
-        yield _NetworkRig(emulator)
+        yield NetworkCameraRig(emulator)
 
 
 class _SbiRig:

@@ -29,8 +29,10 @@ from biometrik_hardware.fingerprint.drivers.folder import FolderScanner
 from biometrik_hardware.fingerprint.drivers.sbi import SbiScanner
 from biometrik_hardware.fingerprint.drivers.zfm import ZfmScanner
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner
+from biometrik_hardware.virtual_rig import plain_frame
 from tests.hardware_emulators.network_camera import NetworkCameraEmulator
-from tests.hardware_emulators.rigs import here, picture, ridges, wave_of
+from tests.hardware_emulators.rigs import here, ridges, wave_of
+from tests.hardware_emulators.rtsp_camera import RtspCameraEmulator
 from tests.hardware_emulators.sbi import SbiEmulator, vendor
 from tests.hardware_emulators.zfm import ZfmEmulator
 
@@ -38,6 +40,9 @@ _TIMEOUT_S: Final = 0.15
 #: For which what is in use may take to come down again; a hook of OpenCV that is stuck comes back after 2 s.
 _SETTLES_S: Final = 15.0
 _EXTREMES: Final = (b"\x00", b"\xff", b"\xef\x01", b"\xff\xff\xff\xff", b"-1", b"99999999999", b"null", b"\r\n\r\n")
+
+#: Devices of each driver that are fuzzed beside each other.
+_LANES: Final = 4
 
 Damage = Callable[[bytes], bytes]
 
@@ -84,23 +89,26 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 def fuzzing() -> Iterator[Callable[[int, int, int], list[Failure]]]:
     """Set emulators up; what is yielded captures ``count`` times from a damaged line of each driver.
 
-    The drivers run beside each other, because most of the time is spent waiting for what does not come.
+    Several devices of each driver run beside each other, because most of the time is spent waiting for what does not
+    come.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        targets = _targets(stack, folder)
+        lanes = []
+        for lane in range(_LANES):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            lanes += [(lane, target) for target in _targets(stack, folder)]
 
-        def run_one(target: _Target, count: int, seed: int, start: int) -> list[Failure]:
+        def run_one(lane: int, target: _Target, count: int, seed: int, start: int) -> list[Failure]:
             failures = []
-            for index in range(start, start + count):
+            for index in range(start + (lane - start) % _LANES, start + count, _LANES):
                 what = _failure_of(target, random.Random(f"{seed}:{target.name}:{index}"))
                 failures += [Failure(index, target.name, what)] if what else []
             return failures
 
-        pool = stack.enter_context(ThreadPoolExecutor(len(targets)))
+        pool = stack.enter_context(ThreadPoolExecutor(len(lanes)))
 
         def run(count: int, seed: int, start: int = 0) -> list[Failure]:
-            runs = [pool.submit(run_one, target, count, seed, start) for target in targets]
+            runs = [pool.submit(run_one, lane, target, count, seed, start) for lane, target in lanes]
             return [failure for each in runs for failure in each.result()]
 
         yield run
@@ -111,7 +119,8 @@ def _targets(stack: ExitStack, folder: Path) -> tuple[_Target, ...]:
     zfm.finger = ridges(32, 32)
     sbi = stack.enter_context(SbiEmulator())
     sbi.finger = wave_of(FingerPosition.RIGHT_INDEX)
-    network = stack.enter_context(NetworkCameraEmulator(picture, fps=60.0))
+    http = stack.enter_context(NetworkCameraEmulator(plain_frame, fps=60.0))
+    rtsp = stack.enter_context(RtspCameraEmulator(lambda index: plain_frame(index)[:64], fps=60.0))
     prints = folder / "prints"
     prints.mkdir()
     png = _png()
@@ -131,7 +140,8 @@ def _targets(stack: ExitStack, folder: Path) -> tuple[_Target, ...]:
     made = (
         _Target("zfm", ZfmScanner.at(str(zfm.port), width_px=32, height_px=32), spoil(zfm)),
         _Target("sbi", SbiScanner.at(str(sbi.port), authorities=vendor()[0].pem), spoil(sbi)),
-        _Target("opencv", OpencvCamera.at(network.address), spoil(network)),
+        _Target("opencv http", OpencvCamera.at(http.address), spoil(http)),
+        _Target("opencv rtsp", OpencvCamera.at(rtsp.address), spoil(rtsp)),
         _Target("folder", FolderScanner.at(str(prints), ppi=500.0, rest_s=0.02), spoil_folder),
     )
     for target in made:

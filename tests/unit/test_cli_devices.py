@@ -91,7 +91,8 @@ def test_a_picture_is_written(camera: VirtualCameraRig, tmp_path: Path) -> None:
     file = tmp_path / "face.png"
     assert answer("capture", "virtual:cli camera", "--kind", "camera", "--output", file)["ppi"] is None
     with Image.open(file) as image:
-        assert (image.size, image.mode, image.getpixel((3, 3))[1:]) == ((128, 72), "RGB", (40, 200))
+        assert image.mode == "RGB"
+        assert np.asarray(image)[:, :, 1:].tolist() == plain_frame(0)[:, :, 1:].tolist()
 
 
 def test_another_try_is_an_answer_in_the_language_asked_for(tmp_path: Path) -> None:

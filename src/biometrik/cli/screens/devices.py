@@ -94,9 +94,9 @@ def verdicts(console: Console, found: Sequence[Verdict]) -> None:
         table.add_row(sign, Text(verdict.check.replace("_", " ")), Text(verdict.detail))
     console.print(table)
     failed = sum(not verdict.passed for verdict in found)
-    left_out = sum(verdict.passed and bool(verdict.detail) for verdict in found)
-    passed = len(found) - failed - left_out
-    console.print(Text(f"{passed} passed, {failed} failed, {left_out} left out", style="red" if failed else "green"))
+    skipped = sum(verdict.passed and bool(verdict.detail) for verdict in found)
+    passed = len(found) - failed - skipped
+    console.print(Text(f"{passed} passed, {failed} failed, {skipped} left out", style="red" if failed else "green"))
 
 
 class RigByHand:

@@ -54,8 +54,8 @@ class Rig(Protocol):
     def present(self) -> None:
         """From now on a capture succeeds: a finger lies there, or something stands before the camera."""
 
-    def absent(self) -> None:
-        """From now on nothing can be captured, and nothing is broken."""
+    def absent(self) -> bool:
+        """From now on nothing can be captured, and nothing is broken; False where the rig cannot, as for ``unplug``."""
 
     def unplug(self) -> bool:
         """Pull the cable; False where the rig cannot, and the checks of it are left out."""
@@ -225,7 +225,7 @@ def _counts_its_frames(bench: _Bench) -> None:
 
 def _times_out(bench: _Bench) -> None:
     with bench.rig.device() as device:
-        bench.rig.absent()
+        _leave(bench.rig)
         _drain(device)
         with _ends_within(0.3 + ALLOWANCE_S, "capture of nothing"):
             error = _raised(lambda: _capture(device, 0.3))
@@ -250,11 +250,10 @@ def _can_be_cancelled(bench: _Bench) -> None:
 
 
 def _can_be_closed_meanwhile(bench: _Bench) -> None:
-    device = bench.rig.device()
-    device.open(timeout_s=bench.timeout_s)
-    error = _interrupted(bench.rig, device, device.close)
-    _demand(isinstance(error, DeviceNotOpenError), f"expected DeviceNotOpenError, got {_named(error)}")
-    _demand(device.state is DeviceState.CLOSED, f"expected CLOSED, got {device.state.value}")
+    with bench.rig.device() as device:
+        error = _interrupted(bench.rig, device, device.close)
+        _demand(isinstance(error, DeviceNotOpenError), f"expected DeviceNotOpenError, got {_named(error)}")
+        _demand(device.state is DeviceState.CLOSED, f"expected CLOSED, got {device.state.value}")
 
 
 def _does_one_thing_at_a_time(bench: _Bench) -> None:
@@ -310,25 +309,24 @@ def _tells_what_happens(bench: _Bench) -> None:
 
 
 def _survives_unplugging(bench: _Bench) -> None:
-    device = bench.rig.device()
-    device.open(timeout_s=bench.timeout_s)
-    unplugged: list[bool] = []
-    error = _interrupted(bench.rig, device, lambda: unplugged.append(bench.rig.unplug()), capture_s=bench.timeout_s)
-    if not unplugged[0]:
-        device.close()
-        raise _LeftOut
-    try:
-        _demand(isinstance(error, DeviceGoneError), f"unplugged: expected DeviceGoneError, got {_named(error)}")
-        _demand(device.state is DeviceState.GONE, f"unplugged: expected GONE, got {device.state.value}")
-        error = _raised(lambda: device.open(timeout_s=1.0))
-        _demand(isinstance(error, DeviceError), f"open while unplugged: expected a DeviceError, got {_named(error)}")
-        bench.rig.replug()
-        bench.rig.present()
-        device.open(timeout_s=bench.timeout_s)
-        _capture(device, bench.timeout_s)
-    finally:
-        bench.rig.replug()
-        device.close()
+    with bench.rig.device() as device:
+        unplugged: list[bool] = []
+        error = _interrupted(bench.rig, device, lambda: unplugged.append(bench.rig.unplug()), capture_s=bench.timeout_s)
+        if not unplugged[0]:
+            raise _LeftOut
+        try:
+            _demand(isinstance(error, DeviceGoneError), f"unplugged: expected DeviceGoneError, got {_named(error)}")
+            _demand(device.state is DeviceState.GONE, f"unplugged: expected GONE, got {device.state.value}")
+            error = _raised(lambda: device.open(timeout_s=1.0))
+            _demand(
+                isinstance(error, DeviceError), f"open while unplugged: expected a DeviceError, got {_named(error)}"
+            )
+            bench.rig.replug()
+            bench.rig.present()
+            device.open(timeout_s=bench.timeout_s)
+            _capture(device, bench.timeout_s)
+        finally:
+            bench.rig.replug()
 
 
 def _leaks_nothing(bench: _Bench) -> None:
@@ -337,13 +335,13 @@ def _leaks_nothing(bench: _Bench) -> None:
             _capture(device, bench.timeout_s)
 
     cycle()
-    before = _in_use()
+    before = in_use()
     for _ in range(_CYCLES):
         cycle()
     until = time.monotonic() + 1.0
-    while _more(after := _in_use(), before) and time.monotonic() < until:
+    while more(after := in_use(), before) and time.monotonic() < until:
         time.sleep(0.02)
-    _demand(not _more(after, before), f"expected (threads, files) {before} after {_CYCLES} uses, got {after}")
+    _demand(not more(after, before), f"expected (threads, files) {before} after {_CYCLES} uses, got {after}")
 
 
 CHECKS: Final = (
@@ -368,7 +366,7 @@ CHECKS: Final = (
 
 def _interrupted(rig: Rig, device: Device, act: Callable[[], object], capture_s: float = 5.0) -> Exception | None:
     # What a capture of nothing raises when something happens in the middle of it.
-    rig.absent()
+    _leave(rig)
     _drain(device)
     found: list[Exception | None] = []
     capture = threading.Thread(target=lambda: found.append(_raised(lambda: _capture(device, capture_s))))
@@ -384,6 +382,11 @@ def _interrupted(rig: Rig, device: Device, act: Callable[[], object], capture_s:
     return found[0]
 
 
+def _leave(rig: Rig) -> None:
+    if not rig.absent():
+        raise _LeftOut
+
+
 def _drain(device: Device) -> None:
     # Takes what was on its way when the rig stopped.
     with suppress(CaptureTimeoutError):
@@ -391,11 +394,13 @@ def _drain(device: Device) -> None:
             _capture(device, 0.2)
 
 
-def _in_use() -> tuple[int, int]:
+def in_use() -> tuple[int, int]:
+    """Return how many threads and open files this process has."""
     gc.collect()
     files = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0  # noqa: PTH208
     return threading.active_count(), files
 
 
-def _more(after: tuple[int, int], before: tuple[int, int]) -> bool:
+def more(after: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Return whether there are more threads or more files than before."""
     return after[0] > before[0] or after[1] > before[1]

@@ -1,11 +1,16 @@
 """What a device is and what happens to it, as values."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Final
 
 from biometrik.errors import InvalidInputError
 from biometrik.fingers import FingerPosition
+
+#: Who logs in, and with what, in an address (RFC 3986, 3.2.1).
+_PASSWORD: Final = re.compile(r"(?<=://)[^/?#]*@")
 
 
 class DeviceKind(Enum):
@@ -91,8 +96,8 @@ class DeviceInfo:
 
     @property
     def id(self) -> str:
-        """Names the device on this machine, ``driver:path``."""
-        return f"{self.driver}:{self.path}"
+        """Names the device on this machine, ``driver:path``; a password in an address is left out, for it is shown."""
+        return f"{self.driver}:{_PASSWORD.sub('***@', self.path)}"
 
 
 class EventKind(Enum):

@@ -92,6 +92,7 @@ class Inbox:
             return None  # another reader was quicker
         try:
             with ours.open("rb") as file:
+                ours.unlink()  # before it is read: whatever happens meanwhile, it does not stay
                 return file.read(_MAX_BYTES + 1)  # decoding refuses what is longer
         finally:
             ours.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -161,14 +161,42 @@ class Inventory:
             _log.exception("%s: a listener failed on %s", event.device_id, event.kind.value)
 
 
+@dataclass(frozen=True, slots=True)
+class DriverStatus:
+    """A driver, and what this machine lacks for it.
+
+    Parameters
+    ----------
+    kind : DeviceKind
+        Of its devices.
+    name : str
+        In its registry.
+    needs : str
+        What to install; "" where nothing is missing.
+    """
+
+    kind: DeviceKind
+    name: str
+    needs: str = ""
+
+
+def drivers() -> tuple[DriverStatus, ...]:
+    """Return all drivers of all kinds, also those that something is missing for."""
+    found = []
+    for kind, registry in REGISTRIES.items():
+        for name in registry.names():
+            try:
+                registry.load(name)
+            except PluginNotFoundError as error:
+                found.append(DriverStatus(kind, name, str(error)))
+            else:
+                found.append(DriverStatus(kind, name))
+    return tuple(found)
+
+
 def installed_drivers() -> tuple[type[Device], ...]:
     """Return the drivers of all kinds whose packages are installed."""
-    found: list[type[Device]] = []
-    for registry in REGISTRIES.values():
-        for name in registry.names():
-            with suppress(PluginNotFoundError):
-                found.append(registry.load(name))
-    return tuple(found)
+    return tuple(driver(each.kind, each.name) for each in drivers() if not each.needs)
 
 
 def _discovery(driver: type[Device]) -> Callable[[], list[DeviceInfo]]:

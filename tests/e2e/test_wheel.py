@@ -63,6 +63,16 @@ def test_the_command_works(environment: Path, tmp_path: Path) -> None:
     assert json.loads(output)
 
 
+def test_the_wheel_knows_devices(environment: Path, tmp_path: Path) -> None:
+    python, command = (environment / "bin" / name for name in ("python", "biometrik"))
+    code = "import biometrik_hardware.conformance as c; print(c.__file__)"
+    output = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert output.startswith(str(environment))
+    words = [str(command), "devices", "conform", "virtual", "--kind", "scanner", "--json"]
+    output = subprocess.run(words, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert json.loads(output)["passed"] is True
+
+
 def test_the_wheel_serves(environment: Path, tmp_path: Path) -> None:
     command = [str(environment / "bin" / "biometrik"), "serve", "--example-config"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout

@@ -81,8 +81,9 @@ class AcmeRig:
     def present(self) -> None:
         self._emulator.answer = self._emulator.image()
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.answer = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()

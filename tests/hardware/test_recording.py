@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def played(name: str, setup: VirtualScannerSetup, tape: Recorder | None = None) 
             scanner.open()
             began = time.monotonic()
             try:
-                taken: object = scanner.capture(timeout_s=0.3, position=FingerPosition.LEFT_INDEX)
+                taken: object = scanner.capture(timeout_s=0.6, position=FingerPosition.LEFT_INDEX)
             except (DeviceGoneError, DeviceProtocolError, CaptureTimeoutError) as error:
                 taken = type(error)
             outcomes.append((taken, time.monotonic() - began))
@@ -55,26 +56,33 @@ def test_a_recording_plays_what_was_captured_with_faults_and_time(tmp_path: Path
     first = played("first", setup, Recorder(folder, INFO, Origin.SYNTHETIC))
     again = played("again", scanner_setup(folder))
     assert [taken for taken, _ in first][1:3] == [Retry(RetryReason.PRESS_HARDER), CaptureTimeoutError]
-    for (one, one_s), (two, two_s) in zip(first, again, strict=True):
+    took_s = [json.loads(line)["took_s"] for line in (folder / "steps.jsonl").read_text().splitlines()]
+    for (one, _), (two, two_s), one_s in zip(first, again, took_s, strict=True):
         if isinstance(one, FingerprintImage):
             assert isinstance(two, FingerprintImage)
             np.testing.assert_array_equal(one.pixels, two.pixels)
             assert (one.ppi, one.position, one.impression) == (two.ppi, two.position, two.impression)
         else:
             assert one == two
-        assert two_s == pytest.approx(one_s, abs=0.08)
+        assert two_s > 0.9 * one_s  # never sooner; how much later is the machine's affair
 
 
 def test_frames_come_back_at_their_time(tmp_path: Path) -> None:
     folder = tmp_path / "recording"
-    with BUS.plugged("camera", VirtualCameraSetup(picture, fps=20.0)), VirtualCamera.at("camera") as camera:
+    with BUS.plugged("camera", VirtualCameraSetup(picture, fps=50.0)), VirtualCamera.at("camera") as camera:
         camera.record(Recorder(folder, camera.info, Origin.CONSENTED, "form 12"))
         first = [camera.read(timeout_s=1.0) for _ in range(5)]
-    with BUS.plugged("again", camera_setup(folder)), VirtualCamera.at("again") as camera:
-        again = [camera.read(timeout_s=1.0) for _ in range(5)]
-    for one, two in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one.pixels, two.pixels)
-    assert again[-1].taken_at - again[0].taken_at == pytest.approx(0.2, abs=0.08)
+    setup = camera_setup(folder)
+    for index, frame in enumerate(first):
+        np.testing.assert_array_equal(setup.frames(index), frame.pixels)
+    pauses_s = [fault.seconds for fault in setup.script if fault.trouble is Trouble.DELAY]
+    at_s = [json.loads(line)["at_s"] for line in (folder / "steps.jsonl").read_text().splitlines()]
+    assert pauses_s == pytest.approx([0.0, *(two - one for one, two in pairwise(at_s))])
+    began = time.monotonic()
+    with BUS.plugged("again", setup), VirtualCamera.at("again") as camera:
+        while (frame := camera.read(timeout_s=1.0)).index < 4:  # one that nobody took in time is a gap
+            np.testing.assert_array_equal(frame.pixels, first[frame.index].pixels)
+    assert time.monotonic() - began > 0.9 * sum(pauses_s)
     assert json.loads((folder / "about.json").read_text())["consent_ref"] == "form 12"
 
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 
@@ -88,26 +88,33 @@ class NetworkCameraEmulator:
 
     def _serve(self, viewer: socket.socket) -> None:
         try:
-            viewer.recv(4096)
-            viewer.sendall(
-                b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\n"
-                b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
-            )
-            index, due_at = 0, time.monotonic()
-            while self._listener is not None:
-                due_at = max(due_at + 1 / self._fps, time.monotonic() - 0.1)
-                time.sleep(max(0.0, due_at - time.monotonic()))
-                if not self.streams:
-                    continue
-                jpeg = BytesIO()
-                Image.fromarray(self._frames(index)).save(jpeg, "JPEG", quality=90)
-                data = jpeg.getvalue()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-                viewer.sendall(self.damage(head + data + b"\r\n"))
-                self.sent_at[index] = time.monotonic()
-                index += 1
+            self._stream(viewer)
         except OSError:
             pass
         finally:
             self._viewers.discard(viewer)
             viewer.close()
+
+    def _stream(self, viewer: socket.socket) -> None:
+        viewer.recv(4096)
+        viewer.sendall(
+            b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\n"
+            b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+        )
+        for index in self._beats():
+            jpeg = BytesIO()
+            Image.fromarray(self._frames(index)).save(jpeg, "JPEG", quality=90)
+            data = jpeg.getvalue()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            viewer.sendall(self.damage(head + data + b"\r\n"))
+            self.sent_at[index] = time.monotonic()
+
+    def _beats(self) -> Iterator[int]:
+        # The index of each frame, when it is due, until the cable is pulled.
+        index, due_at = 0, time.monotonic()
+        while self._listener is not None:
+            due_at = max(due_at + 1 / self._fps, time.monotonic() - 0.1)
+            time.sleep(max(0.0, due_at - time.monotonic()))
+            if self.streams:
+                yield index
+                index += 1

@@ -1,27 +1,27 @@
 """A rig for every driver: the device, the other side of it, and the situations of the conformance suite."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from biometrik.fingers import FingerPosition, FingerprintImage
+from biometrik.errors import PluginNotFoundError
+from biometrik.fingers import FingerPosition
 from biometrik_hardware.camera.camera import CAMERAS
 from biometrik_hardware.conformance import Rig
 from biometrik_hardware.device import Device
 from biometrik_hardware.events import DeviceKind
 from biometrik_hardware.fingerprint.scanner import SCANNERS
-from biometrik_hardware.virtual_bus import BUS, Fault, Trouble, VirtualCameraSetup, VirtualScannerSetup
+from biometrik_hardware.virtual_rig import VirtualCameraRig, VirtualScannerRig, plain_frame, plain_print
+from tests.hardware_emulators.fprint import FprintEmulator, whorl
 from tests.hardware_emulators.network_camera import NetworkCameraEmulator
 from tests.hardware_emulators.sbi import SbiEmulator, vendor
 from tests.hardware_emulators.zfm import ZfmEmulator
-
-_SCANNER, _CAMERA = "rig scanner", "rig camera"
 
 
 def ridges(height_px: int, width_px: int, period_px: float = 9.0, turn: float = 0.0) -> NDArray[np.uint8]:
@@ -31,67 +31,23 @@ def ridges(height_px: int, width_px: int, period_px: float = 9.0, turn: float = 
     return np.asarray(127.5 + 127.5 * wave, np.uint8)
 
 
-def wave_of(position: FingerPosition) -> FingerprintImage:
-    """Return a print whose waves tell the position."""
-    return FingerprintImage(ridges(96, 80, turn=0.2 * position), 500.0, position)
-
-
-def picture(index: int) -> NDArray[np.uint8]:
-    """Return a frame (72, 128, 3) that tells its index by its colour."""
-    return np.full((72, 128, 3), (index % 251, 40, 200), np.uint8)
-
-
-class _Situation(Sequence[Fault]):
-    # A script without end that follows what the rig says.
-    present = True
-
-    def __len__(self) -> int:
-        return 1 << 62
-
-    @overload
-    def __getitem__(self, index: int) -> Fault: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Fault]: ...
-    def __getitem__(self, index: int | slice) -> Fault | Sequence[Fault]:
-        assert isinstance(index, int)
-        return Fault(Trouble.NOTHING if self.present else Trouble.NO_FINGER)
-
-
-class _VirtualRig:
-    def __init__(self, driver: type[Device], name: str, situation: _Situation) -> None:
-        self._driver, self._name, self._situation = driver, name, situation
-
-    def device(self) -> Device:
-        return self._driver.at(self._name)
-
-    def present(self) -> None:
-        self._situation.present = True
-
-    def absent(self) -> None:
-        self._situation.present = False
-
-    def unplug(self) -> bool:
-        BUS.unplug(self._name)
-        return True
-
-    def replug(self) -> None:
-        BUS.replug(self._name)
+#: A print whose waves tell the position, and a frame (72, 128, 3) that tells its index by its red.
+wave_of: Final = plain_print
+picture: Final = plain_frame
 
 
 @contextmanager
 def virtual_scanner(folder: Path) -> Iterator[Rig]:
     """The virtual scanner, quick."""
-    situation = _Situation()
-    with BUS.plugged(_SCANNER, VirtualScannerSetup(wave_of, situation, approach_s=0.02, capture_s=0.02)):
-        yield _VirtualRig(SCANNERS.load("virtual"), _SCANNER, situation)
+    with VirtualScannerRig("rig scanner", wave_of) as rig:
+        yield rig
 
 
 @contextmanager
 def virtual_camera(folder: Path) -> Iterator[Rig]:
     """The virtual camera."""
-    situation = _Situation()
-    with BUS.plugged(_CAMERA, VirtualCameraSetup(picture, situation, fps=60.0)):
-        yield _VirtualRig(CAMERAS.load("virtual"), _CAMERA, situation)
+    with VirtualCameraRig("rig camera", picture) as rig:
+        yield rig
 
 
 class _ZfmRig:
@@ -104,8 +60,9 @@ class _ZfmRig:
     def present(self) -> None:
         self._emulator.finger = ridges(*self._emulator.shape)
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.finger = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -185,8 +142,9 @@ class _FolderRig:
     def present(self) -> None:
         self._program.saves = True
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._program.saves = False
+        return True
 
     def unplug(self) -> bool:
         self._program.unmount()
@@ -210,7 +168,9 @@ def folder_camera(folder: Path) -> Iterator[Rig]:
         yield _FolderRig(CAMERAS.load("folder"), program)
 
 
-class _NetworkRig:
+class NetworkCameraRig:
+    """A camera behind an emulator of either protocol."""
+
     def __init__(self, emulator: NetworkCameraEmulator) -> None:
         self._emulator = emulator
 
@@ -220,8 +180,9 @@ class _NetworkRig:
     def present(self) -> None:
         self._emulator.streams = True
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.streams = False
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -235,7 +196,7 @@ class _NetworkRig:
 def network_camera(folder: Path) -> Iterator[Rig]:
     """A network camera on loopback."""
     with NetworkCameraEmulator(picture) as emulator:
-        yield _NetworkRig(emulator)
+        yield NetworkCameraRig(emulator)
 
 
 class _SbiRig:
@@ -248,8 +209,9 @@ class _SbiRig:
     def present(self) -> None:
         self._emulator.finger = wave_of(FingerPosition.RIGHT_INDEX)
 
-    def absent(self) -> None:
+    def absent(self) -> bool:
         self._emulator.finger = None
+        return True
 
     def unplug(self) -> bool:
         self._emulator.unplug()
@@ -266,6 +228,35 @@ def sbi(folder: Path) -> Iterator[Rig]:
         yield _SbiRig(emulator)
 
 
+class _FprintRig:
+    def __init__(self, emulator: FprintEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return SCANNERS.load("libfprint").at("virtual_image/0", ppi=500.0)
+
+    def present(self) -> None:
+        self._emulator.finger = whorl()
+
+    def absent(self) -> bool:
+        self._emulator.finger = None
+        return True
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def libfprint(folder: Path) -> Iterator[Rig]:
+    """The virtual scanner of libfprint itself."""
+    with FprintEmulator(folder) as emulator:
+        yield _FprintRig(emulator)
+
+
 MakeRig = Callable[[Path], AbstractContextManager[Rig]]
 
 RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
@@ -273,7 +264,27 @@ RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
     (DeviceKind.FINGERPRINT_SCANNER, "zfm"): zfm,
     (DeviceKind.FINGERPRINT_SCANNER, "folder"): folder_scanner,
     (DeviceKind.FINGERPRINT_SCANNER, "sbi"): sbi,
+    (DeviceKind.FINGERPRINT_SCANNER, "libfprint"): libfprint,
     (DeviceKind.CAMERA, "virtual"): virtual_camera,
     (DeviceKind.CAMERA, "opencv"): network_camera,
     (DeviceKind.CAMERA, "folder"): folder_camera,
 }
+
+
+#: What is tried only where the system brings its library; tests/hardware/test_libfprint.py says how it is refused
+#: elsewhere.
+LIBFPRINT: Final = (DeviceKind.FINGERPRINT_SCANNER, "libfprint")
+
+
+def here() -> dict[tuple[DeviceKind, str], MakeRig]:
+    """Return the rigs that work on this machine: all of them, or all but libfprint's."""
+    return {name: make for name, make in RIGS.items() if name != LIBFPRINT or fprint_is_here()}
+
+
+def fprint_is_here() -> bool:
+    """Return whether the system has libfprint, its introspection data, and PyGObject for this Python."""
+    try:
+        SCANNERS.load("libfprint")
+    except PluginNotFoundError:
+        return False
+    return True

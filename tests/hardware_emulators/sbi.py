@@ -157,7 +157,7 @@ class SbiEmulator:
                     self.close_connection = True  # nobody waits any more
 
         server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        server.daemon_threads = True
+        server.daemon_threads = False  # so that unplug() waits for the answers under way, as a killed service has none
         self._server, self.port = server, server.server_address[1]
         self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

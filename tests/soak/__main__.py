@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.history import HISTORY, Bar, Result, append, record
-from tests.soak import formats, service
+from tests.soak import formats, hardware, service
 
 #: Runs ``count`` of something from index ``start`` with a seed, and returns what failed, as dataclasses.
 Run = Callable[[int, int, int], Sequence[Any]]
@@ -54,6 +54,16 @@ SOAKS: Final = {
     ),
     "service_sigkill": Soak(
         "a server killed while eight clients enrol", "rounds", count=100, chunk=1, open=service.killing
+    ),
+    "hardware_fuzz": Soak(
+        "damaged answers to every driver", "answers a driver", count=10_000, chunk=100, open=hardware.fuzzing
+    ),
+    "hardware_unplug": Soak(
+        "cables pulled in the middle of captures, the drivers in turn",
+        "cables",
+        count=1000,
+        chunk=8,
+        open=hardware.unplugging,
     ),
     "formats": Soak(
         "damaged interchange records", "records", count=1_000_000, chunk=5000, open=lambda: nullcontext(formats.run)

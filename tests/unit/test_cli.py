@@ -45,6 +45,10 @@ COMMANDS = (
     ("models", "pull"),
     ("serve",),
     ("token",),
+    ("devices", "list"),
+    ("devices", "info"),
+    ("devices", "capture"),
+    ("devices", "conform"),
     ("doctor",),
     ("demo",),
 )

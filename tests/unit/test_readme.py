@@ -42,7 +42,7 @@ def _help(words: list[str]) -> str:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_exists(line: str) -> None:
     _, *words = shlex.split(line)
-    groups = ("subjects", "galleries", "models")
+    groups = ("subjects", "galleries", "models", "devices")
     command = words[: 2 if words[0] in groups and len(words) > 1 else 1]
     text = _help(command)
     for option in (word for word in words if word.startswith("--")):

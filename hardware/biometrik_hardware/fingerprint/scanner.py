@@ -110,5 +110,5 @@ SCANNERS: Final = Registry[FingerprintScanner](
     "biometrik_hardware.fingerprint.drivers",
     "DRIVER",
     "biometrik.scanners",
-    extras={"zfm": "zfm", "sbi": "sbi"},
+    extras={"zfm": "zfm", "sbi": "sbi", "libfprint": "libfprint"},
 )

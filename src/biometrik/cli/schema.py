@@ -18,6 +18,10 @@ sample          file, usable, reasons, faces_found, face (box, landmarks, confid
 component       name, value, measured, unit, threshold, acceptable, reason or null
 reason          code, text in the locale asked for
 rate            value, low, high, confidence
+device          id (DRIVER:PATH, without a password), driver, kind, vendor, model, serial ("" where not known),
+                ppi or null, positions, features
+driver          name, kind, ready, needs (what to install; "" where nothing is missing)
+retry           code, text in the locale asked for
 ==============  =======================================================================================================
 """
 
@@ -47,6 +51,11 @@ if TYPE_CHECKING:
     from biometrik.doctor import Check
     from biometrik.manifest import WeightsEntry
     from biometrik.models import CatalogueRow
+    from biometrik_hardware.camera.camera import CameraMode
+    from biometrik_hardware.conformance import Verdict
+    from biometrik_hardware.events import DeviceInfo
+    from biometrik_hardware.inventory import DriverStatus
+    from biometrik_hardware.outcomes import Retry
 
 Json = dict[str, object]
 
@@ -271,6 +280,41 @@ def served(value: "ServedModel") -> Json:
 def check(value: "Check") -> Json:
     """Return one of the doctor's checks."""
     return {"name": value.name, "status": value.status.value, "finding": value.finding, "remedy": value.remedy}
+
+
+def device(value: "DeviceInfo") -> Json:
+    """Return what is known of a scanner or camera."""
+    return {
+        "id": value.id,
+        "driver": value.driver,
+        "kind": value.kind.value,
+        "vendor": value.vendor,
+        "model": value.model,
+        "serial": value.serial,
+        "ppi": value.ppi,
+        "positions": [position.name for position in value.positions],
+        "features": sorted(feature.value for feature in value.features),
+    }
+
+
+def driver(value: "DriverStatus") -> Json:
+    """Return a driver with what is missing for it."""
+    return {"name": value.name, "kind": value.kind.value, "ready": not value.needs, "needs": value.needs}
+
+
+def mode(value: "CameraMode") -> Json:
+    """Return how a camera delivers; 0 for what it does not say."""
+    return {"width_px": value.width_px, "height_px": value.height_px, "fps": value.fps}
+
+
+def retry(value: "Retry", locale: Locale) -> Json:
+    """Return why a finger should be presented again."""
+    return {"code": value.reason.value, "text": value.reason.text(locale)}
+
+
+def verdict(value: "Verdict") -> Json:
+    """Return what a check of the conformance suite found."""
+    return {"name": value.check, "passed": value.passed, "detail": value.detail}
 
 
 def story(value: "Story", page: Path) -> Json:

@@ -1,7 +1,7 @@
 """V4L2 and UVC cameras, network cameras (RTSP, HTTP) and video files, through OpenCV.
 
 The path is ``/dev/video0``, an address such as ``rtsp://host/stream``, or a file; a file is played at its own speed,
-over and over. An address may hold a password: it is part of the device's id, so mind where that is shown.
+over and over. An address may hold a name and a password: they are part of the path and left out of the device's id.
 """
 
 import time

@@ -155,7 +155,7 @@ class CylinderMatcher(Matcher[Cylinders]):
         kernels.compare_many(probe.packed, references.packed, chosen, _NORMALS, self._scratch(), similarity)
 
     def _screen(self, probe: Cylinders, references: Cylinders, promise: NDArray[np.float32]) -> None:
-        kernels.screen_many(probe.packed, references.packed, self._scratch(), promise)
+        kernels.screen_many(probe.packed, references.packed, promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         scratch = self._scratch()

@@ -1,4 +1,9 @@
-"""A quick guess which templates are worth comparing."""
+"""A quick guess which templates are worth comparing.
+
+Each of the probe's best minutiae votes for the rotation to the most similar minutia of a reference, by the square of
+their similarity. Mates have strong votes that agree; and because people put fingers on devices upright, votes for a
+print that is not turned count once more.
+"""
 
 import math
 from typing import Final
@@ -53,4 +58,4 @@ def screen_many(probe: Packed, references: Packed, promise: NDArray[np.float32])
             votes += w
             along += w * (ca * cb[b] + sa * sb[b])
             across += w * (ca * sb[b] - sa * cb[b])
-        promise[t] = votes + math.sqrt(along * along + across * across)
+        promise[t] = votes + math.sqrt(along * along + across * across) + max(along, ZERO)

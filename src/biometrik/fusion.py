@@ -18,7 +18,7 @@ from biometrik.errors import InvalidInputError
 from biometrik.types import Trait
 
 #: Correlation between the surprises of two traits of two strangers that the rule allows for: the upper end of what was
-#: measured between fingers, 0.08 (−0.03 .. 0.15) over 36 pairs of people (``benchmarks/accuracy_fusion.py``). Between
+#: measured between fingers, 0.07 (−0.03 .. 0.15) over 36 pairs of people (``benchmarks/accuracy_fusion.py``). Between
 #: face and finger nothing could be measured; they are taken to be no more independent than two fingers.
 DEPENDENCE: Final = 0.15
 #: Rates end here, so that each has a score.

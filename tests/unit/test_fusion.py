@@ -62,8 +62,8 @@ def independent(rng: np.random.Generator, trials: int, traits: int) -> NDArray[n
 
 
 def gaussian_copula(rng: np.random.Generator, trials: int, traits: int) -> NDArray[np.float64]:
-    # Similarities share a normal part: people are alike in general. Gives surprises a correlation of 0.14.
-    shared = 0.18
+    # Similarities share a normal part: people are alike in general. Gives surprises a correlation of 0.15.
+    shared = 0.178
     z = np.sqrt(shared) * rng.standard_normal((trials, 1)) + np.sqrt(1 - shared) * rng.standard_normal((trials, traits))
     grid = np.linspace(-6, 6, 2001)
     found: NDArray[np.float64] = np.interp(z, grid, [-math.log(0.5 * math.erfc(x / math.sqrt(2))) for x in grid])
@@ -71,8 +71,8 @@ def gaussian_copula(rng: np.random.Generator, trials: int, traits: int) -> NDArr
 
 
 def moran(rng: np.random.Generator, trials: int, traits: int) -> NDArray[np.float64]:
-    # Squared lengths of complex normals (Moran, Biometrika 54, 1967): correlation 0.14 with a heavier common tail.
-    shared = math.sqrt(0.14)
+    # Squared lengths of complex normals (Moran, Biometrika 54, 1967): correlation 0.15 with a heavier common tail.
+    shared = math.sqrt(0.15)
     z = np.sqrt(shared) * rng.standard_normal((trials, 1, 2))
     z = z + np.sqrt(1 - shared) * rng.standard_normal((trials, traits, 2))
     found: NDArray[np.float64] = (z**2).sum(axis=2) / 2

@@ -1,7 +1,7 @@
 """A network camera in a process of its own: 720p JPEGs over HTTP that tell their number, and when each was sent.
 
-``python -m benchmarks.device_sender`` prints its port and serves one viewer after the other; for each line on its standard
-input it prints when each of the last 256 frames was handed to the system, as JSON.
+``python -m benchmarks.device_sender`` prints its port and serves one viewer after the other. For each line on its
+standard input it prints, as JSON, when each of the last 256 frames was handed to the system.
 """
 
 import json

@@ -22,6 +22,7 @@ from benchmarks.service_process import ServerProcess, Usage, Watch
 from biometrik.client import AsyncClient, Connection
 from biometrik.engine import Engine
 from biometrik.errors import SubjectNotFoundError
+from biometrik_server.desk import MODEL_RUNS
 
 TITLE = "Service under load"
 
@@ -42,6 +43,7 @@ _GONE: Final = 20
 _PATIENCE_S: Final = 0.15
 #: Samples of the calls that the models are busy with meanwhile: the server's batch size, and most of one call.
 _FULL_RUN: Final = 16
+_BUSY: Final = 2 * MODEL_RUNS
 #: Promises. "Immediate" and "keep" need a number: a hundredth of a working second, a quarter for the weather.
 _SPREAD: Final = 4.0
 _GROWTH_PERCENT: Final = 5.0
@@ -181,8 +183,8 @@ async def _gone(server: ServerProcess, office: Office) -> int:
         AsyncClient(server.address) as patient,
         AsyncClient(Connection(server.address, timeout_s=_PATIENCE_S)) as hasty,
     ):
-        # Two full model runs keep the models busy meanwhile.
-        busy = [asyncio.create_task(patient.verify(claim, images[:_FULL_RUN])) for _ in range(2)]
+        # Two full model runs for each of those that go on at once keep the models busy meanwhile.
+        busy = [asyncio.create_task(patient.verify(claim, images[:_FULL_RUN])) for _ in range(_BUSY)]
         await asyncio.sleep(_PATIENCE_S)
         calls = [
             asyncio.create_task(client.verify(claim, images[:1]))
@@ -195,7 +197,7 @@ async def _gone(server: ServerProcess, office: Office) -> int:
         await asyncio.gather(*calls, return_exceptions=True)
         await asyncio.gather(*busy)
         await patient.verify(claim, images[:1])
-    return round(server.counted("biometrik_batch_samples_sum") - before) - 2 * _FULL_RUN - 1
+    return round(server.counted("biometrik_batch_samples_sum") - before) - _BUSY * _FULL_RUN - 1
 
 
 def _lost(office: Office, options: Options, acknowledged: Sequence[str]) -> int:

@@ -201,8 +201,8 @@ class GalleryParameters:
     exhaustive_prints: int = 20_000
 
     def __post_init__(self) -> None:
-        if self.exhaustive_prints < 0:
-            raise InvalidInputError(f"exhaustive_prints: expected 0 or more, got {self.exhaustive_prints}")
+        if not 0 <= self.exhaustive_prints <= 10_000_000:
+            raise InvalidInputError(f"exhaustive_prints: expected 0..10000000, got {self.exhaustive_prints}")
 
 
 @dataclass(frozen=True, slots=True)

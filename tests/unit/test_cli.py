@@ -226,7 +226,7 @@ def test_verify_a_genuine_person_matches(db: Path, album: Path) -> None:
     assert answer.json["score"] >= answer.json["threshold"] == 40.0
     assert set(answer.json["achieved_fmr"]) == {"value", "low", "high", "confidence"}
     (sample,) = answer.json["samples"]
-    assert set(sample) == {"file", "usable", "reasons", "faces_found", "face", "quality"}
+    assert set(sample) == {"file", "trait", "usable", "reasons", "faces_found", "face", "quality"}
     assert set(sample["face"]) == {"box", "landmarks", "confidence"}
     assert np.shape(sample["face"]["landmarks"]) == (5, 2)
     assert set(sample["quality"]) == {"overall", "acceptable", "algorithm", "components"}
@@ -432,7 +432,10 @@ def test_a_subject_is_shown_with_its_encounters(db: Path) -> None:
     shown = run("subjects", "show", "A-1", "--json", db=db).json
     assert set(shown) == {"format", "command", "subject_id", "created_at", "encounters"}
     (encounter,) = shown["encounters"]
-    assert set(encounter) == {"encounter_id", "status", "galleries", "created_at", "templates"}
+    assert set(encounter) == {
+        *("encounter_id", "status", "galleries", "created_at"),
+        *("templates", "traits", "missing"),
+    }
     assert encounter["encounter_id"] in run("subjects", "show", "A-1", db=db).out
     assert run("subjects", "show", "A-9", db=db).code == 4
 

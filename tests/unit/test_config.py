@@ -8,7 +8,9 @@ import pytest
 from biometrik.config import (
     DetectionParameters,
     EngineConfig,
+    ExtractionParameters,
     FaceParameters,
+    FingerParameters,
     GalleryParameters,
     ModelParameters,
     RuntimeParameters,
@@ -19,7 +21,9 @@ from biometrik.imaging import ImageLimits
 ALL = (
     DetectionParameters,
     EngineConfig,
+    ExtractionParameters,
     FaceParameters,
+    FingerParameters,
     GalleryParameters,
     ImageLimits,
     ModelParameters,
@@ -31,9 +35,13 @@ RANGES = (
     (DetectionParameters, "min_confidence", 0.0, 1.0, -0.01, 1.01),
     (DetectionParameters, "nms_iou", 0.0, 1.0, -0.01, 1.01),
     (DetectionParameters, "max_side_px", 64, 4096, 63, 4097),
+    (ExtractionParameters, "min_quality", 0, 100, -1, 101),
+    (ExtractionParameters, "max_minutiae", 1, 255, 0, 256),
+    (FingerParameters, "min_minutiae", 0, 255, -1, 256),
     (RuntimeParameters, "threads", 0, 256, -1, 257),
     (RuntimeParameters, "batch_size", 1, 256, 0, 257),
     (RuntimeParameters, "device_id", 0, 63, -1, 64),
+    (GalleryParameters, "exhaustive_prints", 0, 10_000_000, -1, 10_000_001),
     (EngineConfig, "max_samples", 1, 64, 0, 65),
 )
 
@@ -43,7 +51,7 @@ def test_ranges(kind: type[Any], name: str, least: float, greatest: float, below
     for value in (least, greatest):
         assert getattr(kind(**{name: value}), name) == value
     for value in (below, above, float("nan"), float("inf")):
-        with pytest.raises(InvalidInputError, match=rf"{name}: expected {least:g}\.\.{greatest:g}, got "):
+        with pytest.raises(InvalidInputError, match=rf"{name}: expected {int(least)}\.\.{int(greatest)}, got "):
             kind(**{name: value})
 
 
@@ -87,4 +95,8 @@ def test_every_number_has_bounds() -> None:
 
 def test_the_engines_settings_hold_all_others() -> None:
     parts = {type(getattr(EngineConfig(), field.name)) for field in fields(EngineConfig)}
-    assert {kind for kind in parts if is_dataclass(kind)} | {EngineConfig, DetectionParameters} == set(ALL)
+    assert {kind for kind in parts if is_dataclass(kind)} | {
+        EngineConfig,
+        DetectionParameters,
+        ExtractionParameters,
+    } == set(ALL)

@@ -63,7 +63,7 @@ class Index(abc.ABC):
         if len(ids) == 0:
             return
         with self._lock:
-            if any(self._holds(number) for number in ids.tolist()):
+            if self._held(ids).any():
                 raise InvalidInputError("ids: expected ids that are not in the index yet; remove them first")
             self._add(ids, vectors)
 
@@ -83,7 +83,7 @@ class Index(abc.ABC):
         """
         ids = _checked_ids(ids)
         with self._lock:
-            if not all(self._holds(number) for number in ids.tolist()):
+            if not self._held(ids).all():
                 raise InvalidInputError("ids: expected ids that are in the index")
             self._remove(ids)
 
@@ -107,8 +107,8 @@ class Index(abc.ABC):
         ids : (Q, count) int64
             -1 where there were fewer to compare with.
         similarities : (Q, count) float32
-            Inner products; -inf where the id is -1. The same for the same pair of vectors, whatever else is
-            in the index or in the batch.
+            Inner products, within float32's range; -inf where the id is -1. The same for the same pair of
+            vectors, whatever else is in the index or in the batch.
 
         Raises
         ------
@@ -140,7 +140,8 @@ class Index(abc.ABC):
         """Start empty; called once."""
 
     @abc.abstractmethod
-    def _holds(self, number: int) -> bool: ...
+    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which ids are in the index."""
 
     @abc.abstractmethod
     def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None: ...

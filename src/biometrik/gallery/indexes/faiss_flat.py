@@ -35,8 +35,8 @@ class FaissFlat(Index):
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
         self._largest_norm = 0.0  # of all vectors ever added: a bound, which removal need not lower
 
-    def _holds(self, number: int) -> bool:
-        return number in self._slot_of
+    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.array([number in self._slot_of for number in ids.tolist()], dtype=np.bool_)
 
     def _count(self) -> int:
         return len(self._slot_of)

@@ -1,0 +1,156 @@
+"""Vectors in 8-bit codes, as the scan takes them; :mod:`biometrik.gallery.int8_scan` explains what they are."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Rows of a group, two vector registers of 16 sums.
+GROUP: Final = 32
+#: Queries multiplied at a time, as many as have their sums in registers beside a group's codes: 16 of 32.
+QUERIES: Final = 8
+#: Groups that one batch passes over before the next: 2,048 rows of 128 dimensions are 256 KiB, a part of a core's L2.
+CHUNK: Final = 64
+#: Longest row: sums of products of 127 and 255 stay within int32.
+MAX_DIMENSION: Final = 65_536
+
+#: Sums of float32 products err by less than this share of what they could be at most: 16 roundings of 2⁻²⁴.
+ROUNDING: Final = 2.0**-20
+#: Smallest scale of codes, so that no product below becomes subnormal: values under 2⁻⁶⁰ get fewer codes.
+LEAST_SCALE: Final = 2.0**-67
+
+
+class Segment(NamedTuple):
+    """Room for rows in codes, R of them in R / 32 groups.
+
+    Parameters
+    ----------
+    codes : (R · L,) uint8
+        L is the dimension, up to a multiple of 4.
+    scales, norms, errors : (R,) float32
+        s; ‖c‖ and ‖x − s·c‖ / s, both rounded up.
+    bounds : (R / 32, 2) float32
+        Largest norm and error of each group.
+    live : (R / 32,) uint32
+        Bit r of a group: its row r is in use.
+    """
+
+    codes: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    errors: NDArray[np.float32]
+    bounds: NDArray[np.float32]
+    live: NDArray[np.uint32]
+
+
+class Batch(NamedTuple):
+    """Q queries in codes, each scaled by a power of two, at most 2³², so that its largest value is 0.5..1 or below.
+
+    Parameters
+    ----------
+    codes : (P · L,) int8
+        P is Q up to a multiple of 8, or 1.
+    offsets : (Q,) int32
+        What takes the 128 of the rows' codes back out of a sum of products.
+    scales, norms, errors : (Q,) float32
+        qₛ; ‖q‖ and ‖q − qₛ·q_c‖, rounded up with room for the roundings of a scan.
+    """
+
+    codes: NDArray[np.int8]
+    offsets: NDArray[np.int32]
+    scales: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    errors: NDArray[np.float32]
+
+
+class Found(NamedTuple):
+    """What a scan knows of each of Q queries so far.
+
+    Parameters
+    ----------
+    lower : (Q, count) float32
+        The largest lower bounds as a heap, the least first; -inf at first.
+    floor : (Q,) float32
+        A row whose upper bound is below is not among the best.
+    rows : (Q, C) int32
+        Candidates: numbers of rows.
+    upper : (Q, C) float32
+        Their upper bounds.
+    counts : (Q,) int64
+        How many candidates there are.
+    sums : (8 · 32,) int32
+        Scratch.
+    """
+
+    lower: NDArray[np.float32]
+    floor: NDArray[np.float32]
+    rows: NDArray[np.int32]
+    upper: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    sums: NDArray[np.int32]
+
+
+def segment(rows: int, dimension: int) -> Segment:
+    """Return room for rows, a multiple of 32; it takes memory as it is written to."""
+    width = padded(dimension)
+    return Segment(
+        codes=_aligned(rows * width),
+        scales=np.zeros(rows, dtype=np.float32),
+        norms=np.zeros(rows, dtype=np.float32),
+        errors=np.zeros(rows, dtype=np.float32),
+        bounds=np.zeros((rows // GROUP, 2), dtype=np.float32),
+        live=np.zeros(rows // GROUP, dtype=np.uint32),
+    )
+
+
+def padded(dimension: int) -> int:
+    """Return how many codes a row of this dimension takes."""
+    return -(-dimension // 4) * 4
+
+
+def batch(queries: NDArray[np.float64]) -> Batch:
+    """Return (Q, D) queries, scaled, in codes."""
+    count, dimension = queries.shape
+    scales = np.maximum(np.abs(queries).max(axis=1) / 127.0, LEAST_SCALE).astype(np.float32)
+    codes = np.clip(np.rint(queries / scales[:, None].astype(np.float64)), -127, 127)
+    errors = _norms(queries - codes * scales[:, None].astype(np.float64))
+    norms = _norms(queries)
+    room = 1 if count == 1 else -(-count // QUERIES) * QUERIES
+    packed = np.zeros((room, padded(dimension)), dtype=np.int8)
+    packed[:count, :dimension] = codes
+    slack = ROUNDING * (norms + errors)
+    return Batch(
+        codes=packed.reshape(-1),
+        offsets=(-128 * codes.sum(axis=1)).astype(np.int32),
+        scales=scales,
+        norms=_up(norms + slack),
+        errors=_up(errors + slack),
+    )
+
+
+def found(queries: int, count: int, room: int) -> Found:
+    """Return an empty record for the best ``count`` of each query, with room for candidates, 2 · 2,048 or more."""
+    return Found(
+        lower=np.full((queries, count), -np.inf, dtype=np.float32),
+        floor=np.full(queries, -np.inf, dtype=np.float32),
+        rows=np.empty((queries, room), dtype=np.int32),
+        upper=np.empty((queries, room), dtype=np.float32),
+        counts=np.zeros(queries, dtype=np.int64),
+        sums=np.empty(QUERIES * GROUP, dtype=np.int32),
+    )
+
+
+def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.linalg.norm(rows, axis=1)
+    return norms
+
+
+def _up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    # At a cache line: a register is one, and loads that straddle two take twice as long.
+    room = np.zeros(size + 64, dtype=np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size]

@@ -1,0 +1,334 @@
+"""Rows in 8-bit codes, scanned with bounds: which of them can be among the best of a query, and which cannot.
+
+A row x is kept as codes c and a scale s, x ≈ s·c with c whole numbers within ±127, and a query q likewise. Then
+
+    q·x = qₛ·s·(q_c·c) ± s·(‖q − qₛ·q_c‖·‖c‖ + ‖q‖·‖x − s·c‖ / s)
+
+by the triangle and Cauchy-Schwarz inequalities: the first part is what the codes say, the second bounds what they do
+not. The scan keeps the ``count`` largest lower bounds of each query. The least of them is the floor: a row whose upper
+bound is below it cannot be among the best ``count``, all others are candidates, which the caller compares exactly.
+
+Codes are laid out for ``vpdpbusd``, which multiplies unsigned with signed bytes and adds four neighbours: by groups
+of 32 rows, in each group four dimensions of all rows after one another, 128 added. ``‖c‖`` and ``‖x − s·c‖ / s`` are
+bounded by the largest of a group. :mod:`biometrik.gallery.int8_codes` has what the kernels work on. They are private
+and trust their input; all are in this file because numba's cache does not notice changes of callees in other files.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from biometrik.gallery.int8_codes import CHUNK, GROUP, LEAST_SCALE, QUERIES, ROUNDING, Batch, Found, Segment
+
+_f, _i, _u = np.float32, np.int32, np.uint32
+
+#: Part of every bound, in units of a row's scale: at least 2⁻¹⁰⁷ in all, more than the 2⁻¹⁴⁹ between the float32 next
+#: to zero, also for queries scaled up by 2³², so that similarities that round to the same are never told apart here.
+_LEAST_BOUND: Final = _f(2.0**-40)
+
+
+def _has_vnni() -> bool:
+    # What numba compiles for, which a user may have lowered.
+    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:  # type: ignore[attr-defined]
+        return False
+    return bool(binding.get_host_cpu_features().get("avx512vnni", False))
+
+
+#: Whether this processor has the 512-bit int8 dot product.
+VNNI: Final = _has_vnni()
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _kernel(function: F) -> F:
+    # Without numba's run-time: a kernel cannot allocate.
+    compile_: Any = njit
+    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+
+
+# --- what the processor does ----------------------------------------------------------------------------------------
+
+_LANES: Final = 16
+_HALVES: Final = range(0, GROUP, _LANES)
+
+
+def _broadcast(builder: Any, scalar: Any) -> Any:
+    lanes = ir.VectorType(scalar.type, _LANES)
+    first = builder.insert_element(ir.Constant(lanes, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES))
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, element: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
+
+
+def _multiplying(queries: int) -> Callable[..., Any]:
+    # sums[t, r] = Σ codes of row r · codes of query t, for a group at `at` and queries from `first`.
+    def multiply(_context: Any, codes: Any, _at: Any, asked: Any, _first: Any, _width: Any, sums: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if not VNNI:  # compiled with the scan, never called
+                return context.get_dummy_value()
+            word, long = ir.IntType(32), ir.IntType(64)
+            register, bytes_ = ir.VectorType(word, _LANES), ir.VectorType(ir.IntType(8), 4 * _LANES)
+            # LLVM 22 takes the factors as bytes, older ones took them as words.
+            factor = bytes_ if binding.llvm_version_info[0] >= 22 else register
+            name = "llvm.x86.avx512.vpdpbusd.512"
+            dot = builder.module.globals.get(name) or ir.Function(
+                builder.module, ir.FunctionType(register, [register, factor, factor]), name
+            )
+            codes, at, asked, first, width, sums = arguments
+            kinds = signature.args
+            before = builder.block
+            loop, after = builder.append_basic_block("dot"), builder.append_basic_block("summed")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            place = builder.phi(long)
+            place.add_incoming(ir.Constant(long, 0), before)
+            totals = [[builder.phi(register) for _ in _HALVES] for _ in range(queries)]
+            rows = []
+            for half in _HALVES:
+                index = builder.add(at, builder.add(builder.mul(place, ir.Constant(long, GROUP)), _long(4 * half)))
+                row = builder.load(_pointer(context, builder, kinds[0], codes, index, register), align=64)
+                rows.append(builder.bitcast(row, factor))
+            for t, pair in enumerate(totals):
+                index = builder.add(builder.add(first, builder.mul(width, _long(t))), place)
+                four = builder.load(_pointer(context, builder, kinds[2], asked, index, word), align=4)
+                query = builder.bitcast(_broadcast(builder, four), factor)
+                for total, row in zip(pair, rows, strict=True):
+                    total.add_incoming(ir.Constant(register, [0] * _LANES), before)
+                    total.add_incoming(builder.call(dot, [total, row, query]), builder.block)
+            following = builder.add(place, _long(4))
+            place.add_incoming(following, builder.block)
+            builder.cbranch(builder.icmp_signed("<", following, width), loop, after)
+            builder.position_at_end(after)
+            for t, pair in enumerate(totals):
+                for half, total in zip(_HALVES, pair, strict=True):
+                    target = _pointer(context, builder, kinds[5], sums, _long(t * GROUP + half), register)
+                    builder.store(total.incomings[1][0], target, align=4)
+            return context.get_dummy_value()
+
+        return types.void(codes, types.int64, asked, types.int64, types.int64, sums), build
+
+    return multiply
+
+
+def _long(value: int) -> Any:
+    return ir.Constant(ir.IntType(64), value)
+
+
+def _compare(
+    _context: Any, sums: Any, _t: Any, _offset: Any, _per: Any, _bound: Any, _floor: Any, scales: Any, _row: Any
+) -> Any:
+    # Bit r: scale · (per · (sum + offset) + bound) of row r is not below the floor; also where it is not a number.
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, t, offset, per, bound, floor, scales, row = arguments
+        whole, real = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.FloatType(), _LANES)
+        offset, per, bound, floor = (_broadcast(builder, value) for value in (offset, per, bound, floor))
+        mask = ir.Constant(ir.IntType(32), 0)
+        for half in _HALVES:
+            index = builder.add(builder.mul(t, _long(GROUP)), _long(half))
+            total = builder.load(_pointer(context, builder, signature.args[0], sums, index, whole), align=4)
+            product = builder.fmul(builder.sitofp(builder.add(total, offset), real), per)
+            index = builder.add(row, _long(half))
+            scale = builder.load(_pointer(context, builder, signature.args[6], scales, index, real), align=4)
+            upper = builder.fmul(builder.fadd(product, bound), scale)
+            above = builder.bitcast(builder.fcmp_unordered(">=", upper, floor), ir.IntType(_LANES))
+            bits = builder.shl(builder.zext(above, ir.IntType(32)), ir.Constant(ir.IntType(32), half))
+            mask = builder.or_(mask, bits)
+        return mask
+
+    kinds = (types.int64, types.int32, types.float32, types.float32, types.float32)
+    return types.uint32(sums, *kinds, scales, types.int64), build
+
+
+_multiply_one: Any = intrinsic(_multiplying(1))
+_multiply_eight: Any = intrinsic(_multiplying(QUERIES))
+_above: Any = intrinsic(_compare)
+
+
+@_kernel
+def _multiply_plainly(
+    codes: NDArray[np.uint8],
+    at: int,
+    asked: NDArray[np.int8],
+    first: int,
+    width: int,
+    queries: int,
+    sums: NDArray[np.int32],
+) -> None:
+    # The same for processors without the instruction.
+    for t in range(queries):
+        totals = sums[t * GROUP : (t + 1) * GROUP]
+        for r in range(GROUP):
+            totals[r] = 0
+        for j in range(0, width, 4):
+            query = asked[first + t * width + j : first + t * width + j + 4]
+            block = codes[at + j * GROUP : at + (j + 4) * GROUP]
+            q0, q1, q2, q3 = _i(query[0]), _i(query[1]), _i(query[2]), _i(query[3])
+            for r in range(GROUP):
+                totals[r] += (
+                    q0 * _i(block[4 * r])
+                    + q1 * _i(block[4 * r + 1])
+                    + q2 * _i(block[4 * r + 2])
+                    + q3 * _i(block[4 * r + 3])
+                )
+
+
+# --- kernels --------------------------------------------------------------------------------------------------------
+
+
+@_kernel
+def write(target: Segment, first: int, vectors: NDArray[np.float32]) -> None:
+    """Put rows into codes, from row ``first`` of a segment on."""
+    dimension = vectors.shape[1]
+    width = (dimension + 3) // 4 * 4
+    for n in range(len(vectors)):
+        row, vector = first + n, vectors[n]
+        group, r = row // GROUP, row % GROUP
+        largest = _f(0.0)
+        for d in range(dimension):
+            largest = max(largest, abs(vector[d]))
+        scale = _f(max(np.float64(largest) / 127.0, LEAST_SCALE))
+        start = group * GROUP * width + 4 * r
+        norm = error = 0.0
+        for d in range(width):
+            code = 0.0
+            if d < dimension:
+                code = min(max(np.rint(np.float64(vector[d]) / np.float64(scale)), -127.0), 127.0)
+                rest = np.float64(vector[d]) / np.float64(scale) - code
+                norm += code * code
+                error += rest * rest
+            target.codes[start + d // 4 * 4 * GROUP + d % 4] = np.uint8(_i(code) + 128)
+        target.scales[row] = scale
+        target.norms[row] = _f(np.sqrt(norm) * (1.0 + ROUNDING))
+        target.errors[row] = _f(np.sqrt(error) * (1.0 + ROUNDING))
+        target.live[group] |= _u(1) << _u(r)
+        _bound(target, group)
+
+
+@_kernel
+def erase(target: Segment, row: int) -> None:
+    """Leave nothing of a row."""
+    group, r = row // GROUP, row % GROUP
+    width = len(target.codes) // len(target.scales)
+    start = group * GROUP * width + 4 * r
+    for d in range(width):
+        target.codes[start + d // 4 * 4 * GROUP + d % 4] = 0
+    target.scales[row] = target.norms[row] = target.errors[row] = _f(0.0)
+    target.live[group] &= ~(_u(1) << _u(r))
+    _bound(target, group)
+
+
+@_kernel
+def _bound(target: Segment, group: int) -> None:
+    norm = error = _f(0.0)
+    for row in range(group * GROUP, (group + 1) * GROUP):
+        norm = max(norm, target.norms[row])
+        error = max(error, target.errors[row])
+    target.bounds[group, 0], target.bounds[group, 1] = norm, error
+
+
+@_kernel
+def scan(
+    vnni: bool,
+    source: Segment,
+    chosen: NDArray[np.uint32],
+    first: int,
+    stop: int,
+    origin: int,
+    asked: Batch,
+    to: Found,
+) -> int:
+    """Compare queries with the chosen rows of groups ``first`` to ``stop``; returns where it ended.
+
+    That is ``stop``, or an earlier group where there are more candidates than room: the caller takes them out, raises
+    the floor and goes on from there. ``chosen`` is as :attr:`Segment.live`; ``origin`` the number of the first row.
+    """
+    width = len(source.codes) // len(source.scales)
+    queries = len(asked.scales)
+    step = 1 if queries == 1 else QUERIES
+    for start in range(first, stop, CHUNK):
+        if _full(to):
+            return start
+        for q in range(0, queries, step):
+            together = min(step, queries - q)
+            for group in range(start, min(start + CHUNK, stop)):
+                if chosen[group] == 0:
+                    continue
+                at = group * GROUP * width
+                if not vnni:
+                    _multiply_plainly(source.codes, at, asked.codes, q * width, width, together, to.sums)
+                elif step == 1:
+                    _multiply_one(source.codes, at, asked.codes, q * width, width, to.sums)
+                else:
+                    _multiply_eight(source.codes, at, asked.codes, q * width, width, to.sums)
+                norm, error = source.bounds[group, 0], source.bounds[group, 1]
+                for t in range(together):
+                    p = q + t
+                    offset, per = asked.offsets[p], asked.scales[p]
+                    bound = asked.errors[p] * norm + asked.norms[p] * error + _LEAST_BOUND
+                    mask = _above(to.sums, t, offset, per, bound, to.floor[p], source.scales, group * GROUP)
+                    mask &= chosen[group]
+                    if mask == 0:
+                        continue
+                    for r in range(GROUP):
+                        if (mask >> _u(r)) & _u(1):
+                            row = group * GROUP + r
+                            product = _f(to.sums[t * GROUP + r] + offset) * per
+                            scale = source.scales[row]
+                            _consider(to, p, origin + row, (product - bound) * scale, (product + bound) * scale)
+    return stop
+
+
+@_kernel
+def _consider(to: Found, p: int, row: int, lower: np.float32, upper: np.float32) -> None:
+    if upper < to.floor[p]:  # which rose within the group
+        return
+    place = to.counts[p]
+    to.rows[p, place] = row
+    to.upper[p, place] = upper
+    to.counts[p] = place + 1
+    heap = to.lower[p]
+    if not lower > heap[0]:
+        return
+    size, i = len(heap), 0
+    while True:
+        child = 2 * i + 1
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if child >= size or heap[child] >= lower:
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = lower
+    to.floor[p] = max(to.floor[p], heap[0])
+
+
+@_kernel
+def _full(to: Found) -> bool:
+    # Whether a query's candidates leave no room for a chunk, also without those that have fallen below the floor.
+    room = to.rows.shape[1] - CHUNK * GROUP
+    for p in range(len(to.counts)):
+        if to.counts[p] > room:
+            sift(to, p)
+            if 2 * to.counts[p] > room:
+                return True
+    return False
+
+
+@_kernel
+def sift(to: Found, p: int) -> None:
+    """Drop a query's candidates that have fallen below the floor."""
+    kept = 0
+    for i in range(to.counts[p]):
+        if not to.upper[p, i] < to.floor[p]:
+            to.rows[p, kept], to.upper[p, kept] = to.rows[p, i], to.upper[p, i]
+            kept += 1
+    to.counts[p] = kept

@@ -1,0 +1,118 @@
+"""The scan: its bounds hold for any vectors, and the instruction and its plain twin say the same."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from biometrik.gallery import int8_codes, int8_scan
+from biometrik.gallery.int8_codes import CHUNK, GROUP, QUERIES
+from biometrik.gallery.int8_scan import VNNI
+
+Vectors = NDArray[np.float32]
+_ROWS = 3 * GROUP
+
+
+def _filled(vectors: Vectors, rows: int = _ROWS) -> int8_codes.Segment:
+    segment = int8_codes.segment(rows, vectors.shape[1])
+    int8_scan.write(segment, 0, vectors)
+    return segment
+
+
+def _scanned(segment: int8_codes.Segment, queries: Vectors, count: int, *, vnni: bool = VNNI) -> int8_codes.Found:
+    found = int8_codes.found(len(queries), count, 4 * CHUNK * GROUP)
+    batch = int8_codes.batch(queries.astype(np.float64))
+    groups = len(segment.live)
+    assert int8_scan.scan(vnni, segment, segment.live, 0, groups, 1000, batch, found) == groups
+    return found
+
+
+def _skewed(seed: int, count: int, dimension: int) -> Vectors:
+    # Rows of very different sizes and shapes: one large value, all equal, zeros, from 1e-30 to 1e30.
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((count, dimension)) ** rng.choice([0, 1, 3, 9], size=(count, 1))
+    rows *= rng.choice([0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30], size=(count, 1))
+    skewed: Vectors = rows.astype(np.float32)
+    return skewed
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), dimension=st.integers(1, 70), queries=st.sampled_from([1, 3, 8, 13]))
+def test_every_bound_holds(seed: int, dimension: int, queries: int) -> None:
+    vectors = _skewed(seed, _ROWS, dimension)
+    asked = np.clip(_skewed(seed + 1, queries, dimension), -1, 1)
+    found = _scanned(_filled(vectors), asked, _ROWS)  # all are among the best: all are candidates
+    assert found.counts.tolist() == [_ROWS] * queries
+    exact = asked.astype(np.float64) @ vectors.astype(np.float64).T
+    for q in range(queries):
+        rows = found.rows[q, :_ROWS] - 1000
+        assert sorted(rows.tolist()) == list(range(_ROWS))
+        assert (found.upper[q, :_ROWS] >= exact[q, rows]).all()
+        # Each of the sorted lower bounds is below as many products as it says.
+        assert (np.sort(found.lower[q]) <= np.sort(exact[q])).all()
+
+
+def test_bounds_are_close_where_vectors_are_ordinary(rng: np.random.Generator) -> None:
+    vectors = rng.standard_normal((_ROWS, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = _scanned(_filled(vectors), vectors[:1], _ROWS)
+    over = found.upper[0, :_ROWS] - (vectors[found.rows[0, :_ROWS] - 1000] @ vectors[0])
+    assert over.max() < 0.04  # twice two roundings of 1/127 of the largest value, over √12, times √128
+
+
+@pytest.mark.parametrize("queries", [1, QUERIES, QUERIES + 1])
+@pytest.mark.parametrize("dimension", [1, 4, 126, 512])
+def test_the_plain_form_says_the_same(rng: np.random.Generator, queries: int, dimension: int) -> None:
+    vectors = rng.standard_normal((_ROWS, dimension)).astype(np.float32)
+    asked = rng.standard_normal((queries, dimension)).astype(np.float32)
+    segment = _filled(vectors)
+    first, second = (_scanned(segment, asked, 5, vnni=form) for form in (VNNI, False))
+    assert (first.counts == second.counts).all()
+    for q in range(queries):
+        n = first.counts[q]
+        assert (first.rows[q, :n] == second.rows[q, :n]).all()
+        assert (first.upper[q, :n] == second.upper[q, :n]).all()
+    assert (first.floor == second.floor).all()
+
+
+def test_sums_at_the_ends_of_their_range_do_not_overflow() -> None:
+    dimension = int8_codes.MAX_DIMENSION
+    vectors = np.ones((2, dimension), dtype=np.float32)
+    vectors[1] = -1
+    for query in (vectors[:1], vectors[1:]):
+        found = _scanned(_filled(vectors, GROUP), query, 2)
+        order = np.argsort(found.upper[0, :2])
+        assert found.rows[0, :2][order].tolist() == ([1001, 1000] if query[0, 0] > 0 else [1000, 1001])
+        assert abs(found.upper[0, :2]).tolist() == pytest.approx([dimension, dimension], rel=1e-3)
+
+
+def test_only_chosen_rows_are_candidates(rng: np.random.Generator) -> None:
+    segment = _filled(rng.standard_normal((50, 8)).astype(np.float32))
+    found = int8_codes.found(1, 1000, 4 * CHUNK * GROUP)
+    chosen = np.array([0b101, 0, 0xFFFFFFFF], dtype=np.uint32)
+    int8_scan.scan(VNNI, segment, chosen & segment.live, 0, 3, 0, int8_codes.batch(np.ones((1, 8))), found)
+    assert found.rows[0, : found.counts[0]].tolist() == [0, 2]
+
+
+def test_the_scan_stops_where_there_is_no_room_and_goes_on(rng: np.random.Generator) -> None:
+    rows = 5 * CHUNK * GROUP
+    segment = _filled(np.ones((rows, 4), dtype=np.float32), rows)
+    found = int8_codes.found(1, 1, 2 * CHUNK * GROUP)
+    batch = int8_codes.batch(np.ones((1, 4)))
+    at, seen = 0, 0
+    while at < rows // GROUP:
+        before = at
+        at = int8_scan.scan(VNNI, segment, segment.live, before, rows // GROUP, 0, batch, found)
+        assert before < at
+        seen += int(found.counts[0])
+        found.counts[0] = 0
+    assert seen == rows
+
+
+def test_erasing_leaves_nothing(rng: np.random.Generator) -> None:
+    vectors = rng.standard_normal((40, 6)).astype(np.float32)
+    segment = _filled(vectors)
+    for row in range(40):
+        int8_scan.erase(segment, row)
+    assert all(not array.any() for array in segment)

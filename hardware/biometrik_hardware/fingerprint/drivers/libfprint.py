@@ -9,6 +9,7 @@ What goes on in libfprint goes on in a GLib main context. Each open device has o
 that devices do not wait for each other.
 """
 
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ _MAX_SIDE_PX: Final = 5000
 _MM_AN_INCH: Final = 25.4
 _LISTING: Final = threading.Lock()
 #: Contexts at rest. None is ever freed: a device of libfprint may outlive its use, and would reach into one that is.
-_CONTEXTS: Final[list[Any]] = []
+_CONTEXTS: Final[queue.SimpleQueue[Any]] = queue.SimpleQueue()
 #: Where errors come from, in GLib's words.
 _TRY_AGAIN: Final = GLib.quark_to_string(FPrint.device_retry_quark())
 _LIBFPRINT: Final = GLib.quark_to_string(FPrint.device_error_quark())
@@ -123,7 +124,10 @@ class LibfprintScanner(FingerprintScanner):
         self._device = _plugged_in(self._library).get(self.info.path)
         if self._device is None:
             raise DeviceNotFoundError(f"{self.info.id}: expected a scanner that libfprint lists, got none; plug it in")
-        self._context = _CONTEXTS.pop() if _CONTEXTS else GLib.MainContext()
+        try:
+            self._context = _CONTEXTS.get_nowait()
+        except queue.Empty:
+            self._context = GLib.MainContext()
         self._context.push_thread_default()
         self._finished(self._device.open, self._device.open_finish, deadline)
 
@@ -139,7 +143,7 @@ class LibfprintScanner(FingerprintScanner):
             pass  # it is gone, so nothing is left to close
         finally:
             context.pop_thread_default()
-            _CONTEXTS.append(context)
+            _CONTEXTS.put(context)
 
     def _read(self, position: FingerPosition, deadline: Deadline) -> Taken | None:
         device = self._device

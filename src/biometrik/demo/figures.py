@@ -38,7 +38,8 @@ def _print(picture: Picture, image: FingerprintImage) -> str:
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
     if picture.drawn:
-        source = f"data:image/png;base64,{b64encode(picture.drawn).decode()}"
+        pixels = cv2.imdecode(np.frombuffer(picture.drawn, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+        source = _data_uri(pixels.astype(np.uint8, copy=False))
         figure += (
             f'<figure class="match"><div class="shot"><img alt="pairs of minutiae" src="{source}"></div>'
             "<figcaption>minutiae of both prints (circles: ridge endings, squares: bifurcations) and the pairs found"

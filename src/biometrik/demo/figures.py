@@ -39,7 +39,7 @@ def _print(picture: Picture, image: FingerprintImage) -> str:
     )
     if picture.drawn:
         pixels = cv2.imdecode(np.frombuffer(picture.drawn, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
-        source = _data_uri(pixels.astype(np.uint8, copy=False))
+        source = _data_uri(np.asarray(pixels, dtype=np.uint8))
         figure += (
             f'<figure class="match"><div class="shot"><img alt="pairs of minutiae" src="{source}"></div>'
             "<figcaption>minutiae of both prints (circles: ridge endings, squares: bifurcations) and the pairs found"

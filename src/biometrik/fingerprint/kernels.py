@@ -82,8 +82,9 @@ _AGAIN: Final = _f(0.3)
 _STEPS: Final = _f(4096.0)
 _FAR: Final = _f(1000.0)
 
-#: Minutiae of the probe that screening looks at, the best.
-_SCREENED: Final = 24
+#: Minutiae of the probe that screening looks at, and that a glance does, the best.
+SCREENED: Final = 24
+GLANCED: Final = 6
 
 # Evidence.
 _WORTH: Final = _f(0.0082)
@@ -649,13 +650,18 @@ def compare_many(
 
 @_kernel
 def screen_many(
-    probe: Packed, references: Packed, chosen: NDArray[np.int64], s: Scratch, promise: NDArray[np.float32]
+    probe: Packed,
+    references: Packed,
+    chosen: NDArray[np.int64],
+    most: int,
+    s: Scratch,
+    promise: NDArray[np.float32],
 ) -> None:
-    """Fill how promising chosen templates of a pack are as mates of the first template of another."""
+    """Fill how promising chosen templates of a pack are as mates of the first of another, by its best minutiae."""
     a0, a1 = probe.offsets[0], probe.offsets[1]
     step = a1 - a0
     wa = probe.words[DIRECTIONS * a0 : DIRECTIONS * a1]
-    used = min(probe.minutiae[0], _SCREENED)
+    used = min(probe.minutiae[0], most)
     votes = s.fit
     for i in range(len(chosen)):
         t = chosen[i]

@@ -1,7 +1,7 @@
 """Finding prints: finger templates in packs, compared exhaustively or in stages.
 
 Up to a configured number of templates every one is compared in full. Beyond, each print of the probe gets a glance at
-all; the encounters that look promising by any of its fingers are screened; those that then look promising by any are the
+all; the encounters that look promising by any of its fingers are screened; those that still look promising are the
 candidates, which are compared in full by all fingers of the probe.
 """
 

@@ -1,16 +1,28 @@
-"""The comparison's kernels: equal to plain Python, no second specialisation, no allocation."""
+"""The comparison's kernels: equal to plain Python, the same similarities as ever, no second specialisation."""
 
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
-from numba import njit
 
 from biometrik.fingerprint import kernels
 from biometrik.fingerprint.descriptors import DIRECTIONS
+from biometrik.fingerprint.kernels import (
+    comparison,
+    compiling,
+    evidence,
+    layout,
+    pairing,
+    registration,
+    screening,
+    support,
+)
 from biometrik.fingerprint.matchers import cylinders
 from biometrik.fingerprint.matchers.cylinders import CylinderMatcher
 from biometrik.fingers import Minutiae
+from tests.unit.fingerprint.lanes_in_numpy import TWINS
 
 _ONE = np.zeros(1, dtype=np.int64)
 
@@ -28,16 +40,13 @@ def jittered(rng: np.random.Generator, print_: Minutiae) -> Minutiae:
 
 
 def _in_plain_python(patch: pytest.MonkeyPatch) -> None:
-    # All kernels as the functions that they were before compilation, and plain twins of the intrinsics.
-    for name, value in list(vars(kernels).items()):
-        if hasattr(value, "py_func"):
-            patch.setattr(kernels, name, value.py_func)
-
-    def multiply(matrix: Any, vector: Any, out: Any) -> None:
-        out[: kernels.MAX_PAIRS] = matrix @ vector[: kernels.MAX_PAIRS]
-
-    patch.setattr(kernels, "_popcount", lambda word: int(word).bit_count())
-    patch.setattr(kernels, "_multiply", multiply)
+    # All kernels as the functions that they were before compilation, and NumPy twins of the lanes.
+    for room in (kernels, layout, pairing, support, registration, evidence, comparison, screening):
+        for name, value in list(vars(room).items()):
+            if hasattr(value, "py_func"):
+                patch.setattr(room, name, value.py_func)
+            elif name in TWINS:
+                patch.setattr(room, name, TWINS[name])
 
 
 @pytest.mark.parametrize("count", [2, 9, 17])
@@ -55,18 +64,42 @@ def test_kernels_equal_plain_python(rng: np.random.Generator, monkeypatch: pytes
     np.testing.assert_array_equal(matcher.align(probe, references.part(1, 2)).pairs, pairs)
 
 
-def test_population_count_and_product(rng: np.random.Generator) -> None:
-    compile_: Any = njit
-    count = compile_(lambda word: kernels._popcount(word))
-    for word in (0, 1, 2**63, 2**64 - 1, 0x0F0F_1234_5678_9ABC):
-        assert count(np.uint64(word)) == word.bit_count()
+def test_similarities_are_those_of_version_1() -> None:
+    # 12,544 pairs, as the first version of the kernels had them: calibrations rest on these. Another C library's
+    # exponential may differ in the last bit.
+    rng = np.random.default_rng(1929)
+    prints = [drawn(rng, count) for count in range(5, 61)]
+    matcher = CylinderMatcher()
+    templates = [matcher.prepare(p) for p in [*prints, *(jittered(rng, p) for p in prints)]]
+    pack = matcher.pack(templates)
+    similarity = np.stack([matcher.compare_many(t, pack) for t in templates]).astype(np.float64)
+    assert matcher.contract()["version"] == "1"
+    assert similarity.mean() == pytest.approx(0.3820928, abs=1e-6)
+    np.testing.assert_allclose(
+        np.percentile(similarity, [1, 10, 50, 90, 99]), [0, 0.237559, 0.384643, 0.508637, 0.999503], atol=2e-6
+    )
+    rows = np.arange(0, 112, 8)
+    strangers = [0, 0.406131, 0.350406, 0.353536, 0.318946, 0.422816, 0.446953]
+    strangers += [0, 0.501049, 0.347542, 0.357056, 0.412026, 0.47762, 0.518098]
+    np.testing.assert_allclose(similarity[rows, (5 * rows + 3) % 112], strangers, atol=2e-6)
+    mates = [0.949037, 0.98489, 0.996522, 0.998608, 0.999457, 0.999801, 0.999933, 0.999977, 0.999993, 0.999998]
+    np.testing.assert_allclose(np.diag(similarity, 56)[::6], mates, atol=2e-6)
 
-    multiply = compile_(lambda matrix, vector, out: kernels._multiply(matrix, vector, out))
+
+def test_product(rng: np.random.Generator) -> None:
     size = kernels.MAX_PAIRS
     half = rng.uniform(0, 1, (size, size)).astype(np.float32)
     vector, out = rng.uniform(0, 1, size).astype(np.float32), np.zeros(size, dtype=np.float32)
-    multiply(half + half.T, vector, out)
+    support.multiply(half + half.T, vector, out)
     np.testing.assert_allclose(out, (half + half.T) @ vector, rtol=1e-5)
+
+
+def test_candidates_come_in_order(rng: np.random.Generator) -> None:
+    scratch = kernels.scratch()
+    codes = rng.permutation(1 << 20)[:37].astype(np.int32)
+    scratch.code[:37] = codes
+    pairing._sort(37, scratch)
+    np.testing.assert_array_equal(scratch.order[:37], np.sort(codes)[::-1])
 
 
 def test_agreement_is_symmetric_and_full_for_a_rigid_motion(rng: np.random.Generator) -> None:
@@ -85,14 +118,29 @@ def test_agreement_is_symmetric_and_full_for_a_rigid_motion(rng: np.random.Gener
     )
     packed = matcher.pack([matcher.prepare(print_), matcher.prepare(moved)]).packed
     scratch = kernels.scratch()
-    pairs = kernels._candidates(packed, 0, packed, 1, scratch)
-    kernels._agree(pairs, scratch)
+    pairs = pairing.candidates(packed, 0, packed, 1, scratch)
+    support.agree(pairs, scratch)
     tight = scratch.tight[:pairs, :pairs]
     assert pairs == kernels.MAX_PAIRS
     np.testing.assert_array_equal(scratch.pairs[0, :pairs], scratch.pairs[1, :pairs])
     np.testing.assert_array_equal(tight, tight.T)
     np.testing.assert_allclose(tight, 1 - np.eye(pairs), atol=1e-3)
     assert (scratch.loose[:pairs, :pairs] >= tight - 1e-6).all()
+
+
+def _twice(x: int) -> int:
+    return 2 * x
+
+
+def test_a_change_in_any_room_compiles_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    found = []
+    for sources in (compiling._SOURCES, compiling._SOURCES, "another"):
+        monkeypatch.setattr(compiling, "_SOURCES", sources)
+        kernel: Any = compiling.entrance(_twice)
+        assert kernel(4) == 8
+        found.append((sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values())))
+    assert found == [(0, 1), (1, 0), (0, 1)]
 
 
 def test_one_compiled_specialisation(rng: np.random.Generator) -> None:

@@ -1,10 +1,23 @@
 """What can be compared of one person at one visit, and what a comparison of two such says, before any calibration."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Pack(Protocol):
+    """Prints as a finger matcher prepared them, contiguous in memory; immutable.
+
+    :class:`biometrik.fingerprint.matching.Prepared` is one.
+    """
+
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return templates ``start`` to ``stop`` − 1; shares memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,12 +29,11 @@ class Features:
     vector : (D,) float32 or None
         Mean of the face embeddings; None without a face.
     prints : mapping of int to pack
-        By finger position, 0 (not known which) to 10: one template or more, prepared and packed by the finger
-        matcher (:class:`biometrik.fingerprint.matching.Prepared`).
+        By finger position, 0 (not known which) to 10: one template or more.
     """
 
     vector: NDArray[np.float32] | None = None
-    prints: Mapping[int, Sized] = field(default_factory=dict)
+    prints: Mapping[int, Pack] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.vector is not None or bool(self.prints)

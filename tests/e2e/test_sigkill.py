@@ -85,8 +85,9 @@ def _no_matcher() -> Comparator:
     raise AssertionError("nobody shows a print")
 
 
-def _searched(gallery: Gallery, vector: NDArray[np.float32], **restriction: list[str]) -> SearchResult:
-    return gallery.search(Features(vector), 1, fuse=lambda similar, _: similar[FACE], **restriction)
+def _searched(gallery: Gallery, vector: NDArray[np.float32], galleries: list[str] | None = None) -> SearchResult:
+    faces = Features(vector)
+    return gallery.search(faces, 1, fuse=lambda similar, _: similar[FACE].astype(np.float64), galleries=galleries)
 
 
 def _open(path: Path) -> Gallery:

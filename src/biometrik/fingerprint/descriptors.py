@@ -111,7 +111,7 @@ def describe_many(
         ``codes`` is (N, DIRECTIONS), ``reach_px`` (T · SIDES,).
     """
     codes = np.zeros((len(x), DIRECTIONS), dtype=np.uint64)
-    _cylinder_codes(*(values.astype(np.float64) for values in (x, y, direction)), offsets, codes)
+    _cylinder_codes(x.astype(np.float64), y.astype(np.float64), direction.astype(np.float64), offsets, codes)
     reach = np.zeros((len(offsets) - 1, SIDES), dtype=np.float32)
     filled = np.diff(offsets) > 0
     if filled.any():
@@ -143,7 +143,7 @@ def _share(turn: float, weights: NDArray[np.float64]) -> None:
     step = 2.0 * math.pi / DIRECTIONS
     off = turn - 0.5 * step
     off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)
-    first = int(math.floor((off + math.pi) / step))
+    first = math.floor((off + math.pi) / step)
     off -= first * step
     before = math.erf((off - 0.5 * step) / (_DIRECTION * math.sqrt(2.0)))
     for m in range(DIRECTIONS):

@@ -39,10 +39,10 @@ def meet(shown: NDArray[np.int64], other: int) -> NDArray[np.bool_]:
     >>> meet(np.array([right, left, some]), right).tolist(), meet(np.array([right, 0]), some).tolist()
     ([True, False, True], [True, False])
     """
-    alike = (shown & other & (_FACE | _LABELLED)) != 0
+    alike: NDArray[np.bool_] = (shown & other & (_FACE | _LABELLED)) != 0
     prints = _LABELLED | _SOME_FINGER
-    loose = ((shown & prints) != 0) & bool(other & prints) & (((shown | other) & _SOME_FINGER) != 0)
-    return alike | loose
+    loose: NDArray[np.bool_] = ((shown & prints) != 0) & bool(other & prints) & (((shown | other) & _SOME_FINGER) != 0)
+    return np.logical_or(alike, loose)
 
 
 @dataclass(frozen=True, slots=True)

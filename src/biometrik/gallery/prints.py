@@ -1,38 +1,33 @@
 """Finding prints: finger templates in packs, compared exhaustively or in stages.
 
-Up to a configured number of templates every one is compared in full. Beyond, each print of the probe is held against
-all quickly (the matcher's screening), the encounters that look promising by any of its fingers are the candidates, and
-these are compared in full by all fingers of the probe.
+Up to a configured number of templates every one is compared in full. Beyond, each print of the probe gets a glance at
+all; the encounters that look promising by any of its fingers are screened; those that still look promising are the
+candidates, which are compared in full by all fingers of the probe.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biometrik.features import Pack
 from biometrik.types import Modality, Trait
 
 #: Templates of one pack: some 10 MB, which a removal copies, and some milliseconds of screening, a thread's portion.
 _SEGMENT: Final = 4096
 #: Comparisons that are not worth starting threads for: about four milliseconds of screening.
 _FEW: Final = 2048
-#: Of the encounters that a finger of the probe is screened against, the share that becomes candidates, and the least
-#: number of them; the matcher's own defaults.
-_PROMISING_SHARE: Final = 0.02
+#: Of the encounters that a finger of the probe meets, the share that is screened after a glance at all, and the share
+#: of candidates that is compared in full after screening; and the least numbers of them. A stage then costs no more
+#: than the one before it: a glance takes a third of a screening, which takes a tenth of a full comparison (ADR 11).
+_GLANCED_SHARE: Final = 0.05
+_GLANCED_LEAST: Final = 1000
+_PROMISING_SHARE: Final = 0.005
 _PROMISING_LEAST: Final = 200
-
-
-class Pack(Protocol):
-    """Prepared templates, contiguous in memory; :class:`biometrik.fingerprint.matching.Prepared`."""
-
-    def __len__(self) -> int: ...
-
-    def part(self, start: int, stop: int) -> Self:
-        """Return templates ``start`` to ``stop`` − 1."""
 
 
 class Comparator(Protocol):
@@ -46,6 +41,12 @@ class Comparator(Protocol):
 
     def screen(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a quick guess of how promising they are."""
+
+    def glance(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a quicker and less sure one."""
+
+
+_Act = Callable[[Any, Any, NDArray[np.int64]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,18 +186,26 @@ class PrintIndex:
             Whether these are all encounters that have prints to compare.
         """
         errands = self._errands(prints, allowed)
+        numbers = self._numbers(errands)
         if sum(len(rows) for errand in errands for rows in errand.rows) <= self._exhaustive_templates:
-            return self._numbers(errands), True
-        promising = np.zeros(len(allowed), dtype=np.bool_)
-        exhaustive = True
-        for errand, promise in zip(errands, self._best(errands, screening=True, top=len(allowed)), strict=True):
-            numbers = self._numbers([errand])
-            wanted = max(least, _PROMISING_LEAST, round(_PROMISING_SHARE * len(numbers)))
-            if wanted < len(numbers):
-                exhaustive = False
-                numbers = numbers[np.argpartition(-promise[numbers], wanted - 1)[:wanted]]
-            promising[numbers] = True
-        return np.flatnonzero(promising), exhaustive
+            return numbers, True
+        encounters = {errand.trait: len(self._numbers([errand])) for errand in errands}
+        comparator = self._comparator_of()
+        left = numbers
+        for guess, share, fewest in (
+            (comparator.glance, _GLANCED_SHARE, _GLANCED_LEAST),
+            (comparator.screen, _PROMISING_SHARE, _PROMISING_LEAST),
+        ):
+            kept = np.zeros(len(allowed), dtype=np.bool_)
+            for errand, promise in zip(errands, self._best(errands, guess, len(allowed)), strict=True):
+                own = self._numbers([errand])
+                wanted = max(least, fewest, round(share * encounters[errand.trait]))
+                if wanted < len(own):
+                    own = own[np.argpartition(-promise[own], wanted - 1)[:wanted]]
+                kept[own] = True
+            left = np.flatnonzero(kept)
+            errands = self._errands(prints, kept)
+        return left, len(left) == len(numbers)
 
     def compare(self, prints: Mapping[int, Pack], numbers: NDArray[np.int64]) -> Comparisons:
         """Return the similarities of encounters' prints and a probe's, each trait by itself.
@@ -214,7 +223,7 @@ class PrintIndex:
         allowed = np.zeros(int(numbers[-1]) + 1 if len(numbers) else 0, dtype=np.bool_)
         allowed[numbers] = True
         errands = self._errands(prints, allowed)
-        best = self._best(errands, screening=False, top=len(allowed))
+        best = self._best(errands, self._comparator_of().compare_many, len(allowed)) if errands else []
         similar, pairs = {}, {}
         for errand, found in zip(errands, best, strict=True):
             references = np.zeros(len(allowed), dtype=np.int64)
@@ -247,12 +256,8 @@ class PrintIndex:
         errands.append(_Errand(Trait(Modality.FINGER), every, rows))
         return [errand for errand in errands if any(len(rows) for rows in errand.rows)]
 
-    def _best(self, errands: Sequence[_Errand], *, screening: bool, top: int) -> list[NDArray[np.float32]]:
+    def _best(self, errands: Sequence[_Errand], act: _Act, top: int) -> list[NDArray[np.float32]]:
         # Of each errand, by number, the best of an encounter's pairs; NaN where it has none.
-        if not errands:
-            return []
-        comparator = self._comparator_of()
-        act = comparator.screen if screening else comparator.compare_many
         tasks = [
             (i, probe, segment, rows)
             for i, errand in enumerate(errands)

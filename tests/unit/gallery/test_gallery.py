@@ -74,7 +74,9 @@ def _gallery(store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _
 
 
 def _search(gallery: Gallery, vector: Vector, count: int, **restriction: Any) -> SearchResult:
-    return gallery.search(Features(vector), count, fuse=lambda similar, _: similar[FACE], **restriction)
+    return gallery.search(
+        Features(vector), count, fuse=lambda similar, _: similar[FACE].astype(np.float64), **restriction
+    )
 
 
 def _similarity(hit: Hit) -> float:

@@ -12,10 +12,11 @@ same to the last bit whatever the machine's registers. Constants are float32, el
 from biometrik.fingerprint.kernels.comparison import compare_many, takes_second_part
 from biometrik.fingerprint.kernels.lanes import LANES
 from biometrik.fingerprint.kernels.layout import CERTAINTY, MAX_PAIRS, NOWHERE_PX, Packed, Scratch, scratch
-from biometrik.fingerprint.kernels.screening import SCREENED, screen_many
+from biometrik.fingerprint.kernels.screening import GLANCED, SCREENED, screen_many
 
 __all__ = [
     "CERTAINTY",
+    "GLANCED",
     "LANES",
     "MAX_PAIRS",
     "NOWHERE_PX",

@@ -168,6 +168,11 @@ class CylinderMatcher(Matcher[Cylinders]):
     ) -> None:
         kernels.screen_many(probe.packed, references.packed, chosen, kernels.SCREENED, promise)
 
+    def _glance(
+        self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
+    ) -> None:
+        kernels.screen_many(probe.packed, references.packed, chosen, kernels.GLANCED, promise)
+
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         scratch = self._scratch()
         similarity = np.zeros(1, dtype=np.float32)

@@ -14,7 +14,7 @@ from biometrik.errors import InvalidInputError, QueueFullError, SessionNotFoundE
 from biometrik.fingers import FingerprintImage
 from biometrik.samples import PreparedSample
 from biometrik.types import Enrollment, EnrollmentOutcome, FaceImage, RequestContext, Trait, sha256_hex
-from biometrik.verdicts import Basis, TraitState, Verdict
+from biometrik.verdicts import CaptureBasis, Submitted, TraitState, submitted
 
 M = TypeVar("M")
 
@@ -49,7 +49,7 @@ class Session:
     context: RequestContext
     wanted: tuple[Trait, ...]
     capture: Capture[PreparedSample]
-    _done: tuple[Enrollment, list[TraitState]] | None = None
+    _done: tuple[Enrollment, tuple[TraitState, ...]] | None = None
     _answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -89,9 +89,10 @@ class Session:
                 self._answers[name] = (digest, answer)
             return answer
 
-    def present(self, sample: PreparedSample) -> Verdict[PreparedSample]:
-        """Take a sample as one attempt at the trait that it shows; see :meth:`Capture.present`."""
-        return self.capture.present(sample.trait, sample, sample.report)
+    def present(self, sample: PreparedSample) -> Submitted:
+        """Take a sample as one attempt at the trait that it shows; raises as :meth:`Capture.present`."""
+        verdict = self.capture.present(sample.trait, sample, sample.report)
+        return submitted(verdict, sample.report, self.standings())
 
     def enrolled(self, engine: Engine, context: RequestContext, override: str) -> Enrollment:
         """Enrol what was taken; see Finalize in the contract.
@@ -111,7 +112,9 @@ class Session:
         if not taken:
             return _nothing(EnrollmentOutcome.FAILURE_TO_ENROLL, self.subject_id)
         reasons = [override] if override else []
-        reasons += [f"{trait.name}: {row.basis.value}" for trait, row in taken.items() if row.basis is not Basis.GOOD]
+        reasons += [
+            f"{trait.name}: {row.basis.value}" for trait, row in taken.items() if row.basis is not CaptureBasis.GOOD
+        ]
         enrollment = engine.enroll(
             self.subject_id,
             [row.sample for row in taken.values()],
@@ -126,12 +129,12 @@ class Session:
             capture.cancel()
         return enrollment
 
-    def standings(self) -> list[TraitState]:
+    def standings(self) -> tuple[TraitState, ...]:
         """Return how far every trait is; of a session that has enrolled, how far it was then."""
         if self._done is not None:
             return self._done[1]
         capture, taken = self.capture, self.capture.taken
-        return [
+        return tuple(
             TraitState(
                 trait,
                 capture.standing(trait),
@@ -139,7 +142,7 @@ class Session:
                 taken[trait].basis if trait in taken else None,
             )
             for trait in self.wanted
-        ]
+        )
 
 
 class Sessions:

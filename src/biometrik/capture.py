@@ -17,7 +17,7 @@ from biometrik.errors import InvalidInputError
 from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
 from biometrik.types import MissingSample, Modality, SampleReport, Trait
-from biometrik.verdicts import Basis, Failed, LogEntry, OverrideKind, Standing, Taken, TryAgain, Verdict
+from biometrik.verdicts import CaptureBasis, Failed, LogEntry, OverrideKind, Taken, TraitStanding, TryAgain, Verdict
 
 S = TypeVar("S")
 
@@ -33,7 +33,7 @@ SameFinger = Callable[[S, Mapping[Trait, S]], Trait | None]
 @dataclass(slots=True, eq=False)
 class _Case(Generic[S]):
     # One trait's attempts so far.
-    standing: Standing = Standing.WANTED
+    standing: TraitStanding = TraitStanding.WANTED
     attempts: int = 0
     best: Seen[S] | None = None  # may be taken
     twin: Seen[S] | None = None  # the best of those that look like another finger
@@ -89,12 +89,12 @@ class Capture(Generic[S]):
     @property
     def wanted(self) -> tuple[Trait, ...]:
         """What is still to be taken, the next one first."""
-        return tuple(trait for trait, case in self._cases.items() if case.standing is Standing.WANTED)
+        return tuple(trait for trait, case in self._cases.items() if case.standing is TraitStanding.WANTED)
 
     @property
     def finished(self) -> bool:
         """Whether every trait is taken or missing, so that nothing has to be done any more."""
-        settled = (Standing.TAKEN, Standing.MISSING)
+        settled = (TraitStanding.TAKEN, TraitStanding.MISSING)
         return not self._cancelled and all(case.standing in settled for case in self._cases.values())
 
     @property
@@ -127,14 +127,14 @@ class Capture(Generic[S]):
         """What happened, in order."""
         return tuple(self._log)
 
-    def standing(self, trait: Trait) -> Standing:
+    def standing(self, trait: Trait) -> TraitStanding:
         """Return how far a trait is; raises InvalidInputError for one that is not part of this capture."""
         return self._case(trait).standing
 
     def attempts_left(self, trait: Trait) -> int:
         """Return how many attempts a trait has left; raises as :meth:`standing`."""
         case = self._case(trait)
-        return MAX_ATTEMPTS - case.attempts if case.standing is Standing.WANTED else 0
+        return MAX_ATTEMPTS - case.attempts if case.standing is TraitStanding.WANTED else 0
 
     # --- attempts at a stream ----------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Capture(Generic[S]):
             The finger is not part of this capture, or the capture was cancelled.
         """
         trait = Trait.finger(missing.position)
-        self._reset(trait, Standing.MISSING).missing = missing
+        self._reset(trait, TraitStanding.MISSING).missing = missing
         self._note(trait, "MISSING", f"{missing.reason.value}{' permanent' if missing.permanent else ''}")
 
     def override(self, trait: Trait, kind: OverrideKind, reason: str) -> Taken[S]:
@@ -229,12 +229,12 @@ class Capture(Generic[S]):
         case = self._open_case(trait)
         best = self._best(trait, case)
         seen = best if kind is OverrideKind.QUALITY else case.twin
-        if seen is None or case.standing not in (Standing.WANTED, Standing.FAILED):
+        if seen is None or case.standing not in (TraitStanding.WANTED, TraitStanding.FAILED):
             raise InvalidInputError(
                 f"override: expected a {trait.name} that was presented and not taken, because of {kind.value}; got none"
             )
         self._note(trait, "OVERRIDE", f"{kind.value}: {reason}")
-        return self._take(trait, case, seen, Basis.OVERRIDE)
+        return self._take(trait, case, seen, CaptureBasis.OVERRIDE)
 
     def restart(self, trait: Trait) -> None:
         """Begin a trait from nothing: what was taken, missing or failed of it is dropped, all attempts are there again.
@@ -244,7 +244,7 @@ class Capture(Generic[S]):
         InvalidInputError
             The trait is not part of this capture, or the capture was cancelled.
         """
-        self._reset(trait, Standing.WANTED)
+        self._reset(trait, TraitStanding.WANTED)
         self._note(trait, "RESTARTED")
 
     def cancel(self) -> None:
@@ -277,7 +277,7 @@ class Capture(Generic[S]):
             return self._concluded(trait, case, (Reason.SAME_FINGER_TWICE, *report.reasons), same_as)
         case.best = _better(seen, case.best)
         if seen.good:
-            return self._take(trait, case, seen, Basis.GOOD)
+            return self._take(trait, case, seen, CaptureBasis.GOOD)
         return self._concluded(trait, case, report.reasons, None)
 
     def _taken_as(self, trait: Trait, sample: S) -> Trait | None:
@@ -305,20 +305,20 @@ class Capture(Generic[S]):
             self._note(trait, "TRY_AGAIN", said)
             return TryAgain(trait, MAX_ATTEMPTS - case.attempts, reasons, same_as)
         if (best := self._best(trait, case)) is not None:
-            return self._take(trait, case, best, Basis.BEST_OF_ATTEMPTS)
-        case.standing = Standing.FAILED
+            return self._take(trait, case, best, CaptureBasis.BEST_OF_ATTEMPTS)
+        case.standing = TraitStanding.FAILED
         self._note(trait, "FAILED", said)
         return Failed(trait, reasons, same_as)
 
-    def _take(self, trait: Trait, case: _Case[S], seen: Seen[S], basis: Basis) -> Taken[S]:
+    def _take(self, trait: Trait, case: _Case[S], seen: Seen[S], basis: CaptureBasis) -> Taken[S]:
         case.taken = Taken(trait, seen.sample, seen.report, basis, case.attempts)
-        case.standing, case.best, case.twin = Standing.TAKEN, None, None
+        case.standing, case.best, case.twin = TraitStanding.TAKEN, None, None
         if self._attempt is not None and self._attempt.trait == trait:
             self._attempt = None
         self._note(trait, "TAKEN", f"{basis.value} after {case.attempts}")
         return case.taken
 
-    def _reset(self, trait: Trait, standing: Standing) -> _Case[S]:
+    def _reset(self, trait: Trait, standing: TraitStanding) -> _Case[S]:
         self._open_case(trait)
         if self._attempt is not None and self._attempt.trait == trait:
             self._attempt = None
@@ -332,7 +332,7 @@ class Capture(Generic[S]):
 
     def _wanted_case(self, trait: Trait) -> _Case[S]:
         case = self._open_case(trait)
-        if case.standing is not Standing.WANTED:
+        if case.standing is not TraitStanding.WANTED:
             raise InvalidInputError(
                 f"trait: expected one that is wanted, got {trait.name}, which is {case.standing.value}; restart it"
             )

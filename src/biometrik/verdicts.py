@@ -10,7 +10,7 @@ from biometrik.types import SampleReport, Trait
 S = TypeVar("S")
 
 
-class Standing(Enum):
+class TraitStanding(Enum):
     """How far a trait is."""
 
     WANTED = "WANTED"
@@ -20,7 +20,7 @@ class Standing(Enum):
     """All attempts are used up, and none gave a sample that may be taken."""
 
 
-class Basis(Enum):
+class CaptureBasis(Enum):
     """Why a sample was taken."""
 
     GOOD = "GOOD"
@@ -51,7 +51,7 @@ class Taken(Generic[S]):
         The caller's own.
     report : SampleReport
         What became of it in the models.
-    basis : Basis
+    basis : CaptureBasis
         Why it was taken.
     attempts : int
         How many it took.
@@ -60,7 +60,7 @@ class Taken(Generic[S]):
     trait: Trait
     sample: S
     report: SampleReport
-    basis: Basis
+    basis: CaptureBasis
     attempts: int
 
 
@@ -109,6 +109,76 @@ Verdict = Taken[S] | TryAgain | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class TraitState:
+    """How far a trait of a capture is.
+
+    Parameters
+    ----------
+    trait : Trait
+        Which.
+    standing : TraitStanding
+        How far.
+    attempts_left : int
+        0 unless it is wanted.
+    basis : CaptureBasis or None
+        Why its sample was taken; None where none was.
+    """
+
+    trait: Trait
+    standing: TraitStanding
+    attempts_left: int
+    basis: CaptureBasis | None
+
+
+class SubmitOutcome(Enum):
+    """What became of an attempt, in one word."""
+
+    ACCEPTED = "ACCEPTED"
+    """The trait has its sample: this one, or the best of all attempts where this was the last."""
+    RETRY = "RETRY"
+    DUPLICATE_OF_POSITION = "DUPLICATE_OF_POSITION"
+    """The finger was presented before, as another."""
+    ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The answer to a sample that was submitted to a session.
+
+    Parameters
+    ----------
+    outcome : SubmitOutcome
+        What became of it.
+    reasons : tuple of Reason
+        What to do better, what matters most first.
+    same_as : Trait or None
+        The trait under which this very finger was taken before; None where it was not.
+    report : SampleReport
+        Of the sample.
+    traits : tuple of TraitState
+        Every trait of the session, in the order asked for.
+    """
+
+    outcome: SubmitOutcome
+    reasons: tuple[Reason, ...]
+    same_as: Trait | None
+    report: SampleReport
+    traits: tuple[TraitState, ...]
+
+
+def submitted(verdict: Verdict[S], report: SampleReport, traits: tuple[TraitState, ...]) -> Submitted:
+    """Return the answer that a verdict is."""
+    match verdict:
+        case Taken():
+            return Submitted(SubmitOutcome.ACCEPTED, (), None, report, traits)
+        case Failed(_, reasons, same_as):
+            return Submitted(SubmitOutcome.ATTEMPTS_EXHAUSTED, reasons, same_as, report, traits)
+        case TryAgain(_, _, reasons, same_as):
+            outcome = SubmitOutcome.RETRY if same_as is None else SubmitOutcome.DUPLICATE_OF_POSITION
+            return Submitted(outcome, reasons, same_as, report, traits)
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """What happened to a trait, for the audit trail; holds no sample.
 
@@ -119,31 +189,9 @@ class LogEntry:
     what : str
         ``TAKEN``, ``TRY_AGAIN``, ``FAILED``, ``MISSING``, ``OVERRIDE``, ``RESTARTED``, ``INTERRUPTED``, ``CANCELLED``.
     detail : str
-        Basis, reasons, or the operator's words.
+        CaptureBasis, reasons, or the operator's words.
     """
 
     trait: Trait
     what: str
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TraitState:
-    """How far a trait of a capture is.
-
-    Parameters
-    ----------
-    trait : Trait
-        Which.
-    standing : Standing
-        How far.
-    attempts_left : int
-        0 unless it is wanted.
-    basis : Basis or None
-        Why its sample was taken; None where none was.
-    """
-
-    trait: Trait
-    standing: Standing
-    attempts_left: int
-    basis: Basis | None

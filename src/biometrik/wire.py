@@ -56,7 +56,7 @@ from biometrik.v1 import (
     sample_pb2,
     subject_pb2,
 )
-from biometrik.verdicts import Basis, Failed, OverrideKind, Standing, Taken, TraitState, TryAgain
+from biometrik.verdicts import CaptureBasis, OverrideKind, SubmitOutcome, Submitted, TraitStanding, TraitState
 
 E = TypeVar("E", bound=Enum)
 
@@ -106,8 +106,9 @@ STATUSES: Final = EnumMap(EncounterStatus, subject_pb2.EncounterStatus, "ENCOUNT
 IMPRESSIONS: Final = EnumMap(Impression, sample_pb2.Impression, "IMPRESSION_")
 MISSING: Final = EnumMap(MissingReason, sample_pb2.MissingReason, "MISSING_REASON_")
 GUIDANCE: Final = EnumMap(Guidance, device_service_pb2.GuidanceCode, "GUIDANCE_CODE_")
-STANDINGS: Final = EnumMap(Standing, enrollment_service_pb2.TraitStanding, "TRAIT_STANDING_")
-BASES: Final = EnumMap(Basis, enrollment_service_pb2.CaptureBasis, "CAPTURE_BASIS_")
+STANDINGS: Final = EnumMap(TraitStanding, enrollment_service_pb2.TraitStanding, "TRAIT_STANDING_")
+BASES: Final = EnumMap(CaptureBasis, enrollment_service_pb2.CaptureBasis, "CAPTURE_BASIS_")
+SUBMIT_OUTCOMES: Final = EnumMap(SubmitOutcome, enrollment_service_pb2.SubmitOutcome, "SUBMIT_OUTCOME_")
 OVERRIDES: Final = EnumMap(OverrideKind, enrollment_service_pb2.OverrideKind, "OVERRIDE_KIND_")
 KINDS: Final = EnumMap(GalleryKind, subject_pb2.GalleryKind, "GALLERY_KIND_")
 
@@ -437,25 +438,26 @@ def state_from_wire(message: enrollment_service_pb2.SessionTrait) -> TraitState:
     )
 
 
-def verdict_to_wire(
-    verdict: Taken[Any] | TryAgain | Failed, report: SampleReport, locale: Locale
-) -> enrollment_service_pb2.SubmitSampleResponse:
-    """Return what became of an attempt, without the traits' states."""
-    pb = enrollment_service_pb2
-    message = pb.SubmitSampleResponse(report=report_to_wire(report, locale))
-    if isinstance(verdict, Taken):
-        message.outcome = pb.SUBMIT_OUTCOME_ACCEPTED
-        return message
-    message.advice.extend(advice_to_wire(verdict.reasons, locale))
-    if isinstance(verdict, Failed):
-        message.outcome = pb.SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED
-    else:
-        message.outcome = (
-            pb.SUBMIT_OUTCOME_RETRY if verdict.same_as is None else pb.SUBMIT_OUTCOME_DUPLICATE_OF_POSITION
-        )
-    if verdict.same_as is not None:
-        message.same_as.CopyFrom(trait_to_wire(verdict.same_as))
-    return message
+def submitted_to_wire(submitted: Submitted, locale: Locale) -> enrollment_service_pb2.SubmitSampleResponse:
+    """Return the answer to a sample that was submitted to a session."""
+    return enrollment_service_pb2.SubmitSampleResponse(
+        outcome=SUBMIT_OUTCOMES.to_wire(submitted.outcome),
+        advice=advice_to_wire(submitted.reasons, locale),
+        same_as=None if submitted.same_as is None else trait_to_wire(submitted.same_as),
+        report=report_to_wire(submitted.report, locale),
+        traits=[state_to_wire(state) for state in submitted.traits],
+    )
+
+
+def submitted_from_wire(message: enrollment_service_pb2.SubmitSampleResponse) -> Submitted:
+    """Return the answer to a sample that was submitted to a session."""
+    return Submitted(
+        SUBMIT_OUTCOMES.from_wire(message.outcome),
+        advice_from_wire(message.advice),
+        trait_from_wire(message.same_as) if message.HasField("same_as") else None,
+        report_from_wire(message.report),
+        tuple(state_from_wire(state) for state in message.traits),
+    )
 
 
 def decision_to_wire(decision: Decision, locale: Locale) -> decision_pb2.Decision:

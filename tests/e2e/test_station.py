@@ -39,7 +39,7 @@ from biometrik.types import (
     RequestContext,
     Trait,
 )
-from biometrik.verdicts import Basis, OverrideKind, Standing
+from biometrik.verdicts import CaptureBasis, OverrideKind, SubmitOutcome, TraitStanding
 from biometrik_hardware.errors import CaptureTimeoutError, DeviceBusyError, DeviceGoneError, LeaseLostError
 from biometrik_hardware.events import EventKind
 from biometrik_hardware.virtual_bus import Fault, Trouble
@@ -130,8 +130,8 @@ def enrol(counter: Client, station: StationClient, session_id: str) -> list[str]
             continue
         answer = counter.submit(session_id, sample)
         if answer.same_as is not None:
-            faults.append(f"{answer.outcome}: {trait.name} is {answer.same_as.name}")
-        wanted = [state.trait for state in answer.traits if state.standing is Standing.WANTED]
+            faults.append(f"{answer.outcome.value}: {trait.name} is {answer.same_as.name}")
+        wanted = [state.trait for state in answer.traits if state.standing is TraitStanding.WANTED]
     return faults
 
 
@@ -148,7 +148,7 @@ def test_ten_fingers_and_a_face_are_enrolled_in_spite_of_two_faults_and_the_log_
         done = counter.finalize(session.session_id)
         assert done.enrollment.outcome is EnrollmentOutcome.ENROLLED
         assert done.enrollment.templates == 11
-        assert {state.standing for state in done.traits} == {Standing.TAKEN}
+        assert {state.standing for state in done.traits} == {TraitStanding.TAKEN}
         assert counter.finalize(session.session_id).enrollment.encounter_id == done.enrollment.encounter_id
         assert counter.verify("A-1", [taken(devices, SCANNER, FingerPosition.LEFT_RING)[0]]).outcome.value == "MATCH"
         assert server.stop() == 0
@@ -208,20 +208,28 @@ def test_an_operator_marks_overrides_and_restarts_and_nobody_else_can(
         blank = FaceImage.from_bytes(encode_png(np.full((480, 360, 3), 90, dtype=np.uint8)))
         first = RequestContext(transaction_id="face-1")
         retry = counter.submit(session, blank, context=first)
-        assert (retry.outcome, retry.reasons, retry.traits[2].attempts_left) == ("RETRY", (Reason.NO_FACE,), 2)
+        assert (retry.outcome, retry.reasons, retry.traits[2].attempts_left) == (
+            SubmitOutcome.RETRY,
+            (Reason.NO_FACE,),
+            2,
+        )
         assert counter.submit(session, blank, context=first).traits[2].attempts_left == 2  # a repeat counts once
         assert counter.finalize(session).enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE
         counter.mark_missing(session, amputated)
-        assert counter.submit(session, print_).accepted
-        assert counter.restart(session, right)[0].standing is Standing.WANTED
-        assert counter.submit(session, print_).accepted
-        for outcome in ("RETRY", "ATTEMPTS_EXHAUSTED"):
+        assert counter.submit(session, print_).outcome is SubmitOutcome.ACCEPTED
+        assert counter.restart(session, right)[0].standing is TraitStanding.WANTED
+        assert counter.submit(session, print_).outcome is SubmitOutcome.ACCEPTED
+        for outcome in (SubmitOutcome.RETRY, SubmitOutcome.ATTEMPTS_EXHAUSTED):
             assert counter.submit(session, blank).outcome == outcome
         assert counter.finalize(session).enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE
         done = counter.finalize(session, override="face bandaged")
         assert done.enrollment.outcome is EnrollmentOutcome.ENROLLED
-        assert [state.standing for state in done.traits] == [Standing.TAKEN, Standing.MISSING, Standing.FAILED]
-        assert done.traits[0].basis is Basis.GOOD
+        assert [state.standing for state in done.traits] == [
+            TraitStanding.TAKEN,
+            TraitStanding.MISSING,
+            TraitStanding.FAILED,
+        ]
+        assert done.traits[0].basis is CaptureBasis.GOOD
         assert counter.encounter(done.enrollment.encounter_id).missing == (amputated,)
         counter.cancel_session(session)
         with pytest.raises(SessionNotFoundError):

@@ -13,7 +13,7 @@ from biometrik.fingers import FingerPosition
 from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
 from biometrik.types import FACE, MissingReason, MissingSample, Modality, SampleReport, Trait
-from biometrik.verdicts import Basis, Failed, OverrideKind, Standing, Taken, TryAgain
+from biometrik.verdicts import CaptureBasis, Failed, OverrideKind, Taken, TraitStanding, TryAgain
 from tests.unit.captured import LEFT_INDEX, RIGHT_INDEX, RIGHT_MIDDLE, frame, report, unusable
 
 AMPUTATED = MissingSample(FingerPosition.RIGHT_MIDDLE, MissingReason.AMPUTATED, permanent=True)
@@ -37,7 +37,7 @@ def test_a_good_print_is_taken_at_once_and_the_next_finger_is_due() -> None:
     visit = capture()
     step = visit.present(RIGHT_INDEX, "index", report(RIGHT_INDEX))
     assert isinstance(step, Taken)
-    assert (step.sample, step.basis, step.attempts) == ("index", Basis.GOOD, 1)
+    assert (step.sample, step.basis, step.attempts) == ("index", CaptureBasis.GOOD, 1)
     assert visit.wanted == (RIGHT_MIDDLE, FACE)
     assert not visit.finished
 
@@ -49,8 +49,8 @@ def test_after_three_poor_attempts_the_best_by_quality_is_taken() -> None:
     assert isinstance(visit.present(RIGHT_INDEX, "b", poor(25)), TryAgain)
     step = visit.present(RIGHT_INDEX, "c", poor(20))
     assert isinstance(step, Taken)
-    assert (step.sample, step.basis, step.attempts) == ("b", Basis.BEST_OF_ATTEMPTS, 3)
-    assert visit.standing(RIGHT_INDEX) is Standing.TAKEN
+    assert (step.sample, step.basis, step.attempts) == ("b", CaptureBasis.BEST_OF_ATTEMPTS, 3)
+    assert visit.standing(RIGHT_INDEX) is TraitStanding.TAKEN
 
 
 def test_three_attempts_that_gave_nothing_fail_the_trait() -> None:
@@ -59,7 +59,7 @@ def test_three_attempts_that_gave_nothing_fail_the_trait() -> None:
         step = visit.present(RIGHT_INDEX, "x", unusable(Reason.TOO_FEW_MINUTIAE, RIGHT_INDEX))
         assert step == TryAgain(RIGHT_INDEX, left, (Reason.TOO_FEW_MINUTIAE,))
     assert visit.fail(RIGHT_INDEX, (Reason.NO_FINGERPRINT,)) == Failed(RIGHT_INDEX, (Reason.NO_FINGERPRINT,))
-    assert visit.standing(RIGHT_INDEX) is Standing.FAILED
+    assert visit.standing(RIGHT_INDEX) is TraitStanding.FAILED
     assert not visit.finished
     with pytest.raises(InvalidInputError, match="FAILED; restart it"):
         visit.present(RIGHT_INDEX, "x", report(RIGHT_INDEX))
@@ -124,7 +124,7 @@ def test_faces_are_not_held_against_fingers() -> None:
 def test_a_missing_finger_is_data() -> None:
     visit = capture(RIGHT_MIDDLE)
     visit.mark_missing(AMPUTATED)
-    assert visit.standing(RIGHT_MIDDLE) is Standing.MISSING
+    assert visit.standing(RIGHT_MIDDLE) is TraitStanding.MISSING
     assert visit.missing == (AMPUTATED,)
     assert visit.finished
     assert visit.log[-1].detail == "AMPUTATED permanent"
@@ -146,7 +146,7 @@ def test_the_operator_takes_a_poor_print_with_a_reason() -> None:
     visit = capture()
     visit.present(RIGHT_INDEX, "scarred", poor(10))
     step = visit.override(RIGHT_INDEX, OverrideKind.QUALITY, "scar over the core")
-    assert (step.sample, step.basis, step.attempts) == ("scarred", Basis.OVERRIDE, 1)
+    assert (step.sample, step.basis, step.attempts) == ("scarred", CaptureBasis.OVERRIDE, 1)
     assert [entry.what for entry in visit.log] == ["TRY_AGAIN", "OVERRIDE", "TAKEN"]
     assert visit.log[1].detail == "QUALITY: scar over the core"
 
@@ -158,7 +158,7 @@ def test_the_operator_says_that_two_fingers_are_two() -> None:
     with pytest.raises(InvalidInputError, match="because of QUALITY"):
         visit.override(RIGHT_MIDDLE, OverrideKind.QUALITY, "seen")
     step = visit.override(RIGHT_MIDDLE, OverrideKind.SAME_FINGER, "both seen")
-    assert (step.sample, step.basis) == ("index alike", Basis.OVERRIDE)
+    assert (step.sample, step.basis) == ("index alike", CaptureBasis.OVERRIDE)
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 129, "line\nbreak"])
@@ -167,7 +167,7 @@ def test_an_override_needs_a_reason_that_can_be_written_down(reason: str) -> Non
     visit.present(RIGHT_INDEX, "a", poor(10))
     with pytest.raises(InvalidInputError, match="1 to 128 printable"):
         visit.override(RIGHT_INDEX, OverrideKind.QUALITY, reason)
-    assert visit.standing(RIGHT_INDEX) is Standing.WANTED
+    assert visit.standing(RIGHT_INDEX) is TraitStanding.WANTED
 
 
 def test_nothing_can_be_overridden_that_was_not_presented() -> None:
@@ -221,7 +221,7 @@ def test_a_stream_is_taken_to_a_verdict() -> None:
     assert all(isinstance(step, Hint) for step in steps[:-1])
     last = steps[-1]
     assert isinstance(last, Taken)
-    assert (last.trait, last.basis) == (FACE, Basis.GOOD)
+    assert (last.trait, last.basis) == (FACE, CaptureBasis.GOOD)
     with pytest.raises(InvalidInputError, match="got none; begin one"):
         visit.see(frame(1.0))
 
@@ -233,7 +233,7 @@ def test_a_stream_that_was_never_good_counts_as_an_attempt_and_its_best_frame_is
         visit.see(frame(20.0 * attempt + 1, poor(30.0 + attempt, FACE), f"frame {attempt}"))
         step = visit.pass_time(20.0 * attempt + 10)
     assert isinstance(step, Taken)
-    assert (step.sample, step.basis) == ("frame 2", Basis.BEST_OF_ATTEMPTS)
+    assert (step.sample, step.basis) == ("frame 2", CaptureBasis.BEST_OF_ATTEMPTS)
 
 
 @pytest.mark.parametrize(("trait", "nothing"), [(FACE, Reason.NO_FACE), (RIGHT_INDEX, Reason.NO_FINGERPRINT)])
@@ -298,16 +298,16 @@ class Visits(RuleBasedStateMachine):
     def present(self, trait: Trait, finger: str, overall: float, good: bool) -> None:
         said = report(trait, overall) if good else poor(overall, trait)
         left = self.visit.attempts_left(trait)
-        if self.visit.standing(trait) is not Standing.WANTED or self.visit.cancelled:
+        if self.visit.standing(trait) is not TraitStanding.WANTED or self.visit.cancelled:
             with pytest.raises(InvalidInputError):
                 self.visit.present(trait, finger, said)
             return
         step = self.visit.present(trait, finger, said)
         twin = trait != FACE and any(t.sample == finger for k, t in self.visit.taken.items() if k not in (trait, FACE))
         if isinstance(step, Taken):
-            assert step.basis is not Basis.OVERRIDE
-            assert (step.basis is Basis.GOOD) == (good and not twin)
-            assert step.basis is Basis.GOOD or left == 1
+            assert step.basis is not CaptureBasis.OVERRIDE
+            assert (step.basis is CaptureBasis.GOOD) == (good and not twin)
+            assert step.basis is CaptureBasis.GOOD or left == 1
         else:
             assert twin or not good
             assert (step.same_as is not None) == twin
@@ -315,7 +315,7 @@ class Visits(RuleBasedStateMachine):
 
     @rule(trait=TRAITS)
     def begin(self, trait: Trait) -> None:
-        if self.visit.standing(trait) is Standing.WANTED and not self.visit.cancelled:
+        if self.visit.standing(trait) is TraitStanding.WANTED and not self.visit.cancelled:
             self.visit.begin(trait, self.now_s)
             self.going_on = trait
 
@@ -323,7 +323,7 @@ class Visits(RuleBasedStateMachine):
     def see(self, gap_s: float, good: bool, finger: str) -> None:
         self.now_s += gap_s
         trait = self.going_on
-        if trait is None or self.visit.standing(trait) is not Standing.WANTED or self.visit.cancelled:
+        if trait is None or self.visit.standing(trait) is not TraitStanding.WANTED or self.visit.cancelled:
             return
         said = report(trait) if good else poor(20, trait)
         try:
@@ -340,7 +340,7 @@ class Visits(RuleBasedStateMachine):
             step = self.visit.override(trait, kind, "because")
         except InvalidInputError:
             return
-        assert step.basis is Basis.OVERRIDE
+        assert step.basis is CaptureBasis.OVERRIDE
         assert any(entry.what == "OVERRIDE" and entry.trait == trait for entry in self.visit.log)
 
     @rule(trait=TRAITS)
@@ -364,11 +364,11 @@ class Visits(RuleBasedStateMachine):
             return
         for trait in (FACE, RIGHT_INDEX, RIGHT_MIDDLE, LEFT_INDEX):
             standing = self.visit.standing(trait)
-            assert (standing is Standing.TAKEN) == (trait in self.visit.taken)
-            assert (standing is Standing.WANTED) == (trait in self.visit.wanted)
+            assert (standing is TraitStanding.TAKEN) == (trait in self.visit.taken)
+            assert (standing is TraitStanding.WANTED) == (trait in self.visit.wanted)
             assert 0 <= self.visit.attempts_left(trait) <= MAX_ATTEMPTS
-            assert (self.visit.attempts_left(trait) == 0) == (standing is not Standing.WANTED)
-        assert (self.visit.standing(RIGHT_MIDDLE) is Standing.MISSING) == (self.visit.missing == (AMPUTATED,))
+            assert (self.visit.attempts_left(trait) == 0) == (standing is not TraitStanding.WANTED)
+        assert (self.visit.standing(RIGHT_MIDDLE) is TraitStanding.MISSING) == (self.visit.missing == (AMPUTATED,))
         if self.visit.cancelled:
             assert not self.visit.taken
             assert not self.visit.finished
@@ -377,7 +377,7 @@ class Visits(RuleBasedStateMachine):
     def no_finger_is_taken_twice_without_the_operators_word(self) -> None:
         if not hasattr(self, "visit"):
             return
-        free = [t for t in self.visit.taken.values() if t.trait != FACE and t.basis is not Basis.OVERRIDE]
+        free = [t for t in self.visit.taken.values() if t.trait != FACE and t.basis is not CaptureBasis.OVERRIDE]
         names = [t.sample for t in free]
         assert len(set(names)) == len(names)
 

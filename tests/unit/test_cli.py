@@ -44,6 +44,7 @@ COMMANDS = (
     ("models", "list"),
     ("models", "pull"),
     ("serve",),
+    ("station",),
     ("token",),
     ("devices", "list"),
     ("devices", "info"),

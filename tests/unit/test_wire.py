@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from biometrik import fingers, types, wire
+from biometrik import fingers, types, verdicts, wire
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
+from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
-from biometrik.v1 import context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
+from biometrik.v1 import context_pb2, decision_pb2, device_service_pb2, enrollment_service_pb2, sample_pb2, subject_pb2
 
 # --- values ----------------------------------------------------------------------------------------------------
 
@@ -97,6 +98,21 @@ gallery = st.builds(types.GalleryInfo, text, st.sampled_from(types.GalleryKind),
 context = st.builds(
     types.RequestContext, printable, printable, printable, printable, st.none() | st.sampled_from(types.Purpose)
 )
+state = st.builds(
+    verdicts.TraitState,
+    trait,
+    st.sampled_from(verdicts.TraitStanding),
+    count,
+    st.none() | st.sampled_from(verdicts.CaptureBasis),
+)
+submitted = st.builds(
+    verdicts.Submitted,
+    st.sampled_from(verdicts.SubmitOutcome),
+    reasons,
+    st.none() | trait,
+    report,
+    st.lists(state, max_size=3).map(tuple),
+)
 template = st.builds(
     types.Template,
     st.sampled_from(types.Modality),
@@ -133,6 +149,8 @@ ROUND_TRIPS: Final[dict[str, Case]] = {
     "gallery": (gallery, wire.gallery_to_wire, wire.gallery_from_wire),
     "context": (context, wire.context_to_wire, wire.context_from_wire),
     "template": (template, wire.template_to_wire, wire.template_from_wire),
+    "state": (state, wire.state_to_wire, wire.state_from_wire),
+    "submitted": (submitted, lambda v: wire.submitted_to_wire(v, "id"), wire.submitted_from_wire),
     "origin": (origin, _origin_to_wire, wire.origin_from_wire),
     "time": (moment, wire.time_to_wire, wire.time_from_wire),
 }
@@ -164,7 +182,7 @@ def test_every_pair_of_the_module_has_its_round_trip() -> None:
     written = {name.removesuffix("_to_wire") for name in vars(wire) if name.endswith("_to_wire") and name[0] != "_"}
     assert written - {"advice"} == set(ROUND_TRIPS)
     read = {name.removesuffix("_from_wire") for name in vars(wire) if name.endswith("_from_wire") and name[0] != "_"}
-    assert read - {"advice", "reports"} == set(ROUND_TRIPS)
+    assert read - {"advice", "reports", "requested_trait"} == set(ROUND_TRIPS)
 
 
 # --- words -----------------------------------------------------------------------------------------------------
@@ -180,6 +198,11 @@ TWINS: Final[list[tuple[type[Enum], Any, wire.EnumMap[Any]]]] = [
     (types.EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, wire.ENROLLMENT_OUTCOMES),
     (types.EncounterStatus, subject_pb2.EncounterStatus, wire.STATUSES),
     (types.GalleryKind, subject_pb2.GalleryKind, wire.KINDS),
+    (verdicts.TraitStanding, enrollment_service_pb2.TraitStanding, wire.STANDINGS),
+    (verdicts.CaptureBasis, enrollment_service_pb2.CaptureBasis, wire.BASES),
+    (verdicts.SubmitOutcome, enrollment_service_pb2.SubmitOutcome, wire.SUBMIT_OUTCOMES),
+    (verdicts.OverrideKind, enrollment_service_pb2.OverrideKind, wire.OVERRIDES),
+    (Guidance, device_service_pb2.GuidanceCode, wire.GUIDANCE),
 ]
 
 
@@ -201,10 +224,10 @@ def test_every_enumeration_of_the_contract_is_one_of_ours_or_known_to_be_its_own
         for module in (context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2)
         for name in module.DESCRIPTOR.enum_types_by_name
     }
-    values = (*vars(types).values(), *vars(fingers).values())
+    values = (*vars(types).values(), *vars(fingers).values(), *vars(verdicts).values())
     ours = {value.__name__ for value in values if isinstance(value, type) and issubclass(value, Enum)}
     twins = {mine.__name__ for mine, _, _ in TWINS}
-    assert twins == (ours & theirs) - {"FingerPosition"}
+    assert twins - {"Guidance"} == (ours & theirs) - {"FingerPosition"}
     assert theirs - twins == {
         "FingerPosition",
         "PadState",
@@ -325,3 +348,21 @@ def test_fields_beside_a_template_may_be_left_out_and_must_fit() -> None:
 )
 def test_languages_are_english_or_indonesian(tag: str, locale: str) -> None:
     assert wire.locale_of(tag) == locale
+
+
+@pytest.mark.parametrize(
+    ("modality", "position"),
+    [("FACE", 2), ("FINGER", 13), ("FINGER", 14), ("FINGER", 15), ("FINGER", 16), ("UNSPECIFIED", 2)],
+)
+def test_what_a_request_asks_for_is_one_trait(modality: str, position: int) -> None:
+    message = sample_pb2.Trait(modality=f"MODALITY_{modality}", position=position)  # type: ignore[arg-type]  # by name
+    with pytest.raises(InvalidInputError):
+        wire.requested_trait_from_wire(message)
+
+
+def test_a_plain_thumb_is_a_thumb_and_no_position_any_finger() -> None:
+    asked = [sample_pb2.Trait(modality=sample_pb2.MODALITY_FINGER, position=p) for p in (11, 0)]  # type: ignore[arg-type]
+    assert [wire.requested_trait_from_wire(message) for message in asked] == [
+        types.Trait.finger(1),
+        types.Trait.finger(0),
+    ]

@@ -63,10 +63,7 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         async def submit() -> pb.SubmitSampleResponse:
             (prepared,) = await self._desk.answer(lambda: self._convert.samples([request.sample]), tuple)
             sample = self._sessions.room_for(prepared.at(0))
-            verdict = await self._desk.call(session.present, sample)
-            response = wire.verdict_to_wire(verdict, sample.report, locale)
-            response.traits.extend(_states(session))
-            return response
+            return wire.submitted_to_wire(await self._desk.call(session.present, sample), locale)
 
         return await session.once(request, submit)
 

@@ -11,7 +11,6 @@ from biometrik.client.asynchronous import AsyncClient as AsyncClient
 from biometrik.client.connection import Connection as Connection
 from biometrik.client.enrollment import Finalized as Finalized
 from biometrik.client.enrollment import OpenedSession as OpenedSession
-from biometrik.client.enrollment import Submitted as Submitted
 from biometrik.client.operations import Calibration as Calibration
 from biometrik.client.operations import Capabilities as Capabilities
 from biometrik.client.operations import ServedModel as ServedModel

@@ -8,7 +8,7 @@ import grpc
 
 from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
-from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations, Submitted
+from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
 from biometrik.client.operations import (
     Calibration,
     Capabilities,
@@ -42,7 +42,7 @@ from biometrik.types import (
     Trait,
 )
 from biometrik.v1 import identification_service_pb2, sample_service_pb2
-from biometrik.verdicts import OverrideKind, TraitState
+from biometrik.verdicts import OverrideKind, Submitted, TraitState
 
 T = TypeVar("T")
 

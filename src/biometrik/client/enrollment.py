@@ -6,42 +6,11 @@ from typing import Any, Final
 
 from biometrik import wire
 from biometrik.client.operations import Operation, Operations, Presentations
-from biometrik.reasons import Reason
-from biometrik.types import Enrollment, MissingSample, RequestContext, SampleReport, Trait
+from biometrik.types import Enrollment, MissingSample, RequestContext, Trait
 from biometrik.v1 import enrollment_service_pb2 as pb
-from biometrik.verdicts import OverrideKind, TraitState
+from biometrik.verdicts import OverrideKind, Submitted, TraitState
 
 _SERVICE: Final = "/biometrik.v1.EnrollmentService"
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What became of one attempt.
-
-    Parameters
-    ----------
-    outcome : str
-        ``ACCEPTED``, ``RETRY``, ``DUPLICATE_OF_POSITION`` or ``ATTEMPTS_EXHAUSTED``.
-    reasons : tuple of Reason
-        What to do better, what matters most first.
-    same_as : Trait or None
-        The trait under which this very finger was taken before.
-    report : SampleReport
-        Of the sample.
-    traits : tuple of TraitState
-        Every trait of the session, in the order asked for.
-    """
-
-    outcome: str
-    reasons: tuple[Reason, ...]
-    same_as: Trait | None
-    report: SampleReport
-    traits: tuple[TraitState, ...]
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the trait has its sample."""
-        return self.outcome == "ACCEPTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +78,7 @@ class SessionOperations:
         request = pb.SubmitSampleRequest(
             context=self._operations.writing(context), session_id=session_id, sample=presentation.sample
         )
-        return self._call("SubmitSample", request, pb.SubmitSampleResponse, _submitted)
+        return self._call("SubmitSample", request, pb.SubmitSampleResponse, wire.submitted_from_wire)
 
     def mark_missing(
         self, session_id: str, missing: MissingSample, context: RequestContext | None
@@ -166,13 +135,3 @@ class SessionOperations:
 
 def _states(message: Any) -> tuple[TraitState, ...]:
     return tuple(wire.state_from_wire(row) for row in message.traits)
-
-
-def _submitted(message: pb.SubmitSampleResponse) -> Submitted:
-    return Submitted(
-        pb.SubmitOutcome.Name(message.outcome).removeprefix("SUBMIT_OUTCOME_"),
-        wire.advice_from_wire(message.advice),
-        wire.trait_from_wire(message.same_as) if message.HasField("same_as") else None,
-        wire.report_from_wire(message.report),
-        _states(message),
-    )

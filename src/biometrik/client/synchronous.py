@@ -9,7 +9,7 @@ import grpc
 
 from biometrik.client.channels import Channel
 from biometrik.client.connection import Connection
-from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations, Submitted
+from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
 from biometrik.client.operations import (
     CHUNK_BYTES,
     Calibration,
@@ -43,7 +43,7 @@ from biometrik.types import (
     Trait,
 )
 from biometrik.v1 import identification_service_pb2, sample_service_pb2
-from biometrik.verdicts import OverrideKind, TraitState
+from biometrik.verdicts import OverrideKind, Submitted, TraitState
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from biometrik.client.enrollment import SessionOperations
 from biometrik.client.operations import (
     CHUNK_BYTES,
     UPLOAD_BYTES,
@@ -21,14 +22,18 @@ from biometrik.errors import InvalidInputError, ProtocolError, SubjectNotFoundEr
 from biometrik.imaging import encode_png
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
+    FACE,
     EncounterStatus,
     FaceImage,
     GalleryKind,
+    MissingReason,
+    MissingSample,
     Modality,
     Purpose,
     RequestContext,
     SampleOrigin,
     Template,
+    Trait,
 )
 from biometrik.v1 import (
     admin_service_pb2,
@@ -40,10 +45,12 @@ from biometrik.v1 import (
     subject_service_pb2,
     verification_service_pb2,
 )
+from biometrik.verdicts import OverrideKind
 
 PIXELS = np.full((40, 50, 3), 90, dtype=np.uint8)
 TEMPLATE = Template(Modality.FACE, "demo@1", b"1234")
 CALLS = Operations("id")
+SESSIONS = SessionOperations(CALLS)
 SERVICES = {
     service.full_name: service
     for module in (
@@ -85,6 +92,13 @@ def _every() -> Sequence[Operation[Any]]:
         CALLS.delete_gallery("g", None),
         CALLS.capabilities(),
         CALLS.models(),
+        SESSIONS.open("A", [FACE, Trait.finger(2)], None, None),
+        SESSIONS.submit("s", image, None),
+        SESSIONS.mark_missing("s", MissingSample(3, MissingReason.AMPUTATED, permanent=True), None),
+        SESSIONS.override("s", FACE, OverrideKind.QUALITY, "why", None),
+        SESSIONS.restart("s", FACE, None),
+        SESSIONS.finalize("s", "", None),
+        SESSIONS.cancel("s"),
     ]
 
 
@@ -104,6 +118,7 @@ def test_every_call_is_one_of_the_contract_with_its_own_messages_and_in_the_lang
 
 def test_every_write_can_be_repeated_and_no_read_carries_an_id() -> None:
     writes = {"Enroll", "EraseSubject", "SetEncounterStatus", "SetEncounterGalleries", "CreateGallery", "DeleteGallery"}
+    writes |= {"OpenSession", "SubmitSample", "MarkMissing", "Override", "RestartTrait", "Finalize"}
     ids = []
     for operation in (*_every(), *_every()):
         transaction_id = operation.request.context.transaction_id  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from biometrik.errors import PermissionDeniedError, UnauthenticatedError
 from biometrik.v1 import (
     admin_service_pb2,
+    device_service_pb2,
     enrollment_service_pb2,
     gallery_service_pb2,
     identification_service_pb2,
@@ -21,6 +22,7 @@ from biometrik_server.access import ANONYMOUS, OPEN_RPCS, RPC_SCOPES, Access, Cl
 
 CONTRACT = (
     admin_service_pb2,
+    device_service_pb2,
     enrollment_service_pb2,
     gallery_service_pb2,
     identification_service_pb2,
@@ -50,7 +52,7 @@ ACCESS = Access([COUNTER, GATE])
 
 def test_every_rpc_of_the_contract_has_its_scopes_and_nothing_else_has() -> None:
     ours = set().union(*(_rpcs(module.DESCRIPTOR) for module in CONTRACT))
-    assert len(ours) == 22
+    assert len(ours) == 36
     assert set(RPC_SCOPES) == ours | _rpcs(reflection_pb2.DESCRIPTOR)
     assert all(RPC_SCOPES.values())
     assert _rpcs(health_pb2.DESCRIPTOR) == OPEN_RPCS
@@ -60,6 +62,7 @@ def test_writes_and_erasures_ask_for_scopes_that_readers_do_not_have() -> None:
     reader = frozenset({Scope.VERIFY, Scope.IDENTIFY, Scope.GALLERY_READ})
     allowed = {rpc.rsplit("/", 1)[-1] for rpc, scopes in RPC_SCOPES.items() if scopes & reader}
     writes = {"Enroll", "EraseSubject", "SetEncounterStatus", "SetEncounterGalleries", "CreateGallery", "DeleteGallery"}
+    writes |= {"OpenSession", "SubmitSample", "MarkMissing", "Override", "RestartTrait", "Finalize", "CancelSession"}
     assert not writes & allowed
     assert {rpc.rsplit("/", 1)[-1] for rpc, scopes in RPC_SCOPES.items() if scopes == {Scope.PRIVACY}} == {
         "EraseSubject"

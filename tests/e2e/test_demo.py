@@ -50,7 +50,7 @@ OUTCOMES = {
     "verify-erased": "SUBJECT_NOT_FOUND",
     "identify-erased": "NO_MATCH",
 }
-#: Photographs, prints and pairs on the page, and photographs that the service found a face in: box, landmarks and aligned crop.
+#: Photographs, prints and pairs on the page; photographs that the service found a face in: box, landmarks, aligned crop.
 PHOTOGRAPHS, FACES = 52, 34
 
 
@@ -154,9 +154,7 @@ def test_the_page_needs_nothing_from_elsewhere(demo: tuple[dict[str, Any], Path]
     page = _Resources()
     page.feed(text)
     assert page.images == PHOTOGRAPHS + FACES
-    assert [
-        a for a in page.addresses if not a.startswith(("data:image/jpeg;base64,", "#"))
-    ] == []
+    assert [a for a in page.addresses if not a.startswith(("data:image/jpeg;base64,", "#"))] == []
     assert not page.tags & {"script", "link", "iframe", "object", "embed"}
     assert not re.search(r"https?://|url\(|@import", text)
     assert {a[1:] for a in page.addresses if a.startswith("#")} == set(OUTCOMES) <= page.ids

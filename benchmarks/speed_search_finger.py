@@ -89,9 +89,9 @@ def render(run: Mapping[str, Any], _folder: Path) -> str:
         [name, f"{1e3 * row[0]:.0f} ({1e3 * row[1]:.0f} – {1e3 * row[2]:.0f})"]
         for name, row in figures["seconds"].items()
     ]
-    return f"""{set_["subjects"]:,} synthetic subjects with two labelled fingers each (`{set_["matcher"]}`), mated probes
-of both fingers. A staged search glances at all, screens 5 % and compares about {figures["compared"]:.0f} subjects in
-full. The best subject by the sum of its fingers' similarities counts:
+    return f"""{set_["subjects"]:,} synthetic subjects with two labelled fingers each (`{set_["matcher"]}`),
+mated probes of both fingers. A staged search glances at all, screens 5 % and compares about
+{figures["compared"]:.0f} subjects in full. The best subject by the sum of its fingers' similarities counts:
 
 {table(["probes", "searches", "first in the exhaustive form", "first in the staged form", "of the former"], found)}
 

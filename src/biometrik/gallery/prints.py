@@ -186,10 +186,10 @@ class PrintIndex:
             Whether these are all encounters that have prints to compare.
         """
         errands = self._errands(prints, allowed)
-        numbers = self._numbers(errands)
+        numbers = self._numbers(errands, len(allowed))
         if sum(len(rows) for errand in errands for rows in errand.rows) <= self._exhaustive_templates:
             return numbers, True
-        encounters = {errand.trait: len(self._numbers([errand])) for errand in errands}
+        encounters = {errand.trait: len(self._numbers([errand], len(allowed))) for errand in errands}
         comparator = self._comparator_of()
         left = numbers
         for guess, share, fewest in (
@@ -198,7 +198,7 @@ class PrintIndex:
         ):
             kept = np.zeros(len(allowed), dtype=np.bool_)
             for errand, promise in zip(errands, self._best(errands, guess, len(allowed)), strict=True):
-                own = self._numbers([errand])
+                own = self._numbers([errand], len(allowed))
                 wanted = max(least, fewest, round(share * encounters[errand.trait]))
                 if wanted < len(own):
                     own = own[np.argpartition(-promise[own], wanted - 1)[:wanted]]
@@ -226,9 +226,8 @@ class PrintIndex:
         best = self._best(errands, self._comparator_of().compare_many, len(allowed)) if errands else []
         similar, pairs = {}, {}
         for errand, found in zip(errands, best, strict=True):
-            references = np.zeros(len(allowed), dtype=np.int64)
-            for segment, rows in zip(self._segments, errand.rows, strict=True):
-                np.add.at(references, segment.numbers[rows], 1)
+            own = [segment.numbers[rows] for segment, rows in zip(self._segments, errand.rows, strict=True)]
+            references = np.bincount(np.concatenate(own), minlength=len(allowed))
             similar[errand.trait] = found[numbers]
             pairs[errand.trait] = references[numbers] * len(errand.probes)
         return Comparisons(similar, pairs)
@@ -275,13 +274,13 @@ class PrintIndex:
             np.fmax.at(best[i], segment.numbers[rows], values)
         return best
 
-    def _numbers(self, errands: Sequence[_Errand]) -> NDArray[np.int64]:
-        found = [
-            segment.numbers[rows]
-            for errand in errands
-            for segment, rows in zip(self._segments, errand.rows, strict=True)
-        ]
-        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
+    def _numbers(self, errands: Sequence[_Errand], top: int) -> NDArray[np.int64]:
+        # Rising, below `top`. By marks, because sorting a hundred thousand would take as long as a glance at them.
+        marks = np.zeros(top, dtype=np.bool_)
+        for errand in errands:
+            for segment, rows in zip(self._segments, errand.rows, strict=True):
+                marks[segment.numbers[rows]] = True
+        return np.flatnonzero(marks)
 
     def _joined(self, segments: Sequence[_Segment]) -> _Segment:
         return _Segment(

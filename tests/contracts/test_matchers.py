@@ -173,6 +173,44 @@ def test_search_finds_the_mate_and_equals_the_full_comparison(matcher: Matcher[A
         assert (np.diff(full.similarity) <= 0).all()
 
 
+def test_many_prepared_at_once_are_each_by_itself(matcher: Matcher[Any], rng: Rng) -> None:
+    prints = [drawn(rng, count) for count in (0, 1, 13, 40, 0, 8)]
+    unknown = minutiae(np.stack([prints[3].x, prints[3].y], axis=1), prints[3].direction, np.zeros(40))
+    prints.append(unknown)
+    many, single = matcher.prepare_many(prints), matcher.pack([matcher.prepare(p) for p in prints])
+    assert len(many) == len(single) == 7
+    assert len(matcher.prepare_many([])) == 0
+    probe = matcher.prepare(seen_again(rng, prints[3]))
+    for act in (matcher.compare_many, matcher.screen, matcher.glance):
+        np.testing.assert_array_equal(act(probe, many), act(probe, single))
+        for i, print_ in enumerate(prints):
+            assert act(probe, many.part(i, i + 1))[0] == act(probe, matcher.prepare(print_))[0]
+
+
+def test_chosen_references_are_compared_alone(matcher: Matcher[Any], rng: Rng) -> None:
+    references = matcher.prepare_many([drawn(rng, 30) for _ in range(20)])
+    probe = matcher.prepare(drawn(rng, 30))
+    chosen = np.array([3, 19, 0, 3])
+    for act in (matcher.compare_many, matcher.screen, matcher.glance):
+        np.testing.assert_array_equal(act(probe, references, chosen), act(probe, references)[chosen])
+        assert act(probe, references, chosen[:0]).shape == (0,)
+        for bad, message in (
+            (np.array([20]), "chosen: expected 0..19, got 20..20"),
+            (np.array([-1]), "chosen: expected 0..19, got -1..-1"),
+            (np.array([0.0]), "chosen: expected .C,. int64"),
+        ):
+            with pytest.raises(InvalidInputError, match=message):
+                act(probe, references, bad)
+
+
+def test_a_mate_is_promising_at_a_glance(matcher: Matcher[Any], rng: Rng) -> None:
+    prints = [drawn(rng, 35) for _ in range(100)]
+    references = matcher.prepare_many(prints)
+    for i in range(0, 100, 10):
+        promise = matcher.glance(matcher.prepare(seen_again(rng, prints[i])), references)
+        assert (promise >= promise[i]).sum() <= 10
+
+
 def test_threads_get_the_same_numbers(matcher: Matcher[Any], rng: Rng) -> None:
     probe = matcher.prepare(drawn(rng, 40))
     references = matcher.pack([matcher.prepare(drawn(rng, 40)) for _ in range(40)])

@@ -120,21 +120,25 @@ def test_segments_grow_and_shrink_without_losing_anything(
     for step in range(1, 400):
         if rng.random() < 0.55 or not model:
             several = [(10 * step + i, float(rng.uniform(0, 9))) for i in range(int(rng.integers(1, 6)))]
-            index.add([(number, packs({2: [value]})) for number, value in several])
+            index.add([(number, packs({7: [-value], 2: [value]})) for number, value in several])
             model |= dict(several)
         else:
             gone = rng.choice(list(model), min(len(model), int(rng.integers(1, 9))), replace=False)
             index.remove(np.append(gone, 5))  # 5 never was
             for number in gone.tolist():
                 del model[number]
-        assert len(index) == len(model)
-        assert len(index._segments) <= 4 + len(model) // 4
+        assert len(index) == 2 * len(model)
+        assert len(index._segments) <= 4 + len(model) // 2
+        assert all((np.diff(s.positions) >= 0).all() for s in index._segments)
         assert all(0 < len(s) == len(s.pack) == len(s.positions) for s in index._segments)
         numbers, _ = index.candidates(probe, everybody(model), 1)
         assert numbers.tolist() == sorted(model)
         similar = index.compare(probe, numbers).similar
         found = similar.get(Trait(Modality.FINGER, 2), np.empty(0, dtype=np.float32))
         np.testing.assert_allclose(found, [alike(0.0, model[n]) for n in sorted(model)])
+        left = index.compare(packs({7: [-3.0]}), numbers).similar
+        found = left.get(Trait(Modality.FINGER, 7), np.empty(0, dtype=np.float32))
+        np.testing.assert_allclose(found, [alike(3.0, model[n]) for n in sorted(model)])
     index.clear()
     assert len(index) == 0
 

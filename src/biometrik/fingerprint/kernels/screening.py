@@ -18,10 +18,10 @@ from biometrik.fingerprint.kernels.layout import ZERO, Packed
 
 _f, _i = np.float32, np.int32
 #: Minutiae of the probe that are looked at, the best.
-_SCREENED: Final = 24
+SCREENED: Final = 24
 #: Similarities are compared as whole numbers with the minutia's place in the lower 8 bits.
-_STEPS: Final = _f(1 << 20)
-_UPPER: Final = _i(~255)
+STEPS: Final = _f(1 << 20)
+UPPER: Final = _i(~255)
 
 
 @entrance
@@ -30,7 +30,7 @@ def screen_many(probe: Packed, references: Packed, promise: NDArray[np.float32])
     a0, a1 = probe.offsets[0], probe.offsets[1]
     step = a1 - a0
     wa = probe.words[DIRECTIONS * a0 : DIRECTIONS * a1]
-    used = min(probe.minutiae[0], _SCREENED)
+    used = min(probe.minutiae[0], SCREENED)
     for t in range(len(promise)):
         b0, b1 = references.offsets[t], references.offsets[t + 1]
         nb = b1 - b0
@@ -40,7 +40,7 @@ def screen_many(probe: Packed, references: Packed, promise: NDArray[np.float32])
         votes = along = across = ZERO
         for a in range(used if nb > 0 else 0):
             p0, p1, p2, p3 = wa[a], wa[step + a], wa[2 * step + a], wa[3 * step + a]
-            scale = probe.norm[a0 + a] * _STEPS
+            scale = probe.norm[a0 + a] * STEPS
             codes = spread(_i(0))
             for b in range(0, nb, LANES):
                 common = (
@@ -49,11 +49,11 @@ def screen_many(probe: Packed, references: Packed, promise: NDArray[np.float32])
                     + count_bits(load(w2, b) & p2)
                     + count_bits(load(w3, b) & p3)
                 )
-                codes = larger(codes, (whole(real(common) * scale * load(norm_b, b)) & _UPPER) | places(b))
+                codes = larger(codes, (whole(real(common) * scale * load(norm_b, b)) & UPPER) | places(b))
             best = greatest(codes)
             b = best & 255
             ca, sa = probe.cos[a0 + a], probe.sin[a0 + a]
-            w = _f(best) * (_f(1.0) / _STEPS)
+            w = _f(best) * (_f(1.0) / STEPS)
             w *= w
             votes += w
             along += w * (ca * cb[b] + sa * sb[b])

@@ -216,6 +216,10 @@ def unplugging() -> Iterator[Callable[[int, int, int], list[Failure]]]:
             own.mkdir()
             rig = stack.enter_context(make(own))
             rigs.append((f"{kind.value} {name}", rig, rig.device()))
+        for _, rig, device in rigs:  # what a library opens for itself on first use, it keeps, once
+            rig.present()
+            device.open(timeout_s=5.0)
+            device.close()
         before = in_use()
 
         def run(count: int, seed: int, start: int = 0) -> list[Failure]:

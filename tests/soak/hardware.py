@@ -37,6 +37,7 @@ from tests.hardware_emulators.sbi import SbiEmulator, vendor
 from tests.hardware_emulators.zfm import ZfmEmulator
 
 _TIMEOUT_S: Final = 0.15
+_TRIES: Final = 3
 #: For which what is in use may take to come down again; a hook of OpenCV that is stuck comes back after 2 s.
 _SETTLES_S: Final = 15.0
 _EXTREMES: Final = (b"\x00", b"\xff", b"\xef\x01", b"\xff\xff\xff\xff", b"-1", b"99999999999", b"null", b"\r\n\r\n")
@@ -101,7 +102,7 @@ def fuzzing() -> Iterator[Callable[[int, int, int], list[Failure]]]:
         def run_one(lane: int, target: _Target, count: int, seed: int, start: int) -> list[Failure]:
             failures = []
             for index in range(start + (lane - start) % _LANES, start + count, _LANES):
-                what = _failure_of(target, random.Random(f"{seed}:{target.name}:{index}"))
+                what = _failure_of(target, f"{seed}:{target.name}:{index}")
                 failures += [Failure(index, target.name, what)] if what else []
             return failures
 
@@ -155,7 +156,17 @@ def _png() -> bytes:
     return out.getvalue()
 
 
-def _failure_of(target: _Target, rng: random.Random) -> str:
+def _failure_of(target: _Target, seed: str) -> str:
+    # A driver that is late is late again with the same damage; a machine that is busy with something else is not.
+    for _ in range(_TRIES):
+        what, is_late = _tried(target, random.Random(seed))
+        if not is_late:
+            break
+    return what
+
+
+def _tried(target: _Target, rng: random.Random) -> tuple[str, bool]:
+    # What went wrong, and whether it was only late.
     device = target.device
     try:
         if device.state is not DeviceState.READY:
@@ -167,8 +178,9 @@ def _failure_of(target: _Target, rng: random.Random) -> str:
             _capture(device, _TIMEOUT_S)
         taken = time.monotonic() - began
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return f"took {taken:.2f} s of {_TIMEOUT_S} s" if taken > _TIMEOUT_S + ALLOWANCE_S else ""
+        return f"{type(error).__name__}: {error}", False
+    is_late = taken > _TIMEOUT_S + ALLOWANCE_S
+    return f"took {taken:.2f} s of {_TIMEOUT_S} s, {_TRIES} times" if is_late else "", is_late
 
 
 def _open_in_time(device: Device) -> None:
@@ -204,6 +216,10 @@ def unplugging() -> Iterator[Callable[[int, int, int], list[Failure]]]:
             own.mkdir()
             rig = stack.enter_context(make(own))
             rigs.append((f"{kind.value} {name}", rig, rig.device()))
+        for _, rig, device in rigs:  # what a library opens for itself on first use, it keeps, once
+            rig.present()
+            device.open(timeout_s=5.0)
+            device.close()
         before = in_use()
 
         def run(count: int, seed: int, start: int = 0) -> list[Failure]:

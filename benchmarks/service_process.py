@@ -51,14 +51,16 @@ class ServerProcess:
 
     Parameters
     ----------
-    database : Path
-        That it serves.
+    database : Path or None
+        That it serves; None for a station, which has none.
     cache : Path
         Folder of the folded weights.
     folder : Path
         Empty or absent; its configuration and its log go there.
     module : str
-        What is run: ``biometrik_server``, or a variant of it that takes the same arguments.
+        What is run: ``biometrik_server``, ``biometrik_station``, or a variant that takes the same arguments.
+    more : str
+        TOML that is added to the configuration.
 
     Attributes
     ----------
@@ -73,14 +75,20 @@ class ServerProcess:
         It did not become ready.
     """
 
-    def __init__(self, database: Path, cache: Path, folder: Path, *, module: str = "biometrik_server") -> None:
+    def __init__(
+        self, database: Path | None, cache: Path, folder: Path, *, module: str = "biometrik_server", more: str = ""
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "log.jsonl"
         self._metrics = f"127.0.0.1:{_free_port()}"
         config = folder / "server.toml"
-        settings = {"database": str(database), "listen": "127.0.0.1:0", "metrics": self._metrics}
+        settings = {"listen": "127.0.0.1:0", "metrics": self._metrics}
+        if database is not None:
+            settings["database"] = str(database)
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-        config.write_text("\n".join([*lines, "[engine]", f"cache = {json.dumps(str(cache))}\n"]), encoding="utf-8")
+        config.write_text(
+            "\n".join([*lines, "[engine]", f"cache = {json.dumps(str(cache))}\n", more]), encoding="utf-8"
+        )
         started = time.perf_counter()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

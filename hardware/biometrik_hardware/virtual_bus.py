@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -285,7 +286,9 @@ def prints_in(folder: Path, *, ppi: float | None = None) -> PrintSource:
 def frames_in(folder: Path) -> FrameSource:
     """Return a frame source that plays a folder of pictures in the order of their names, over and over."""
     files = _images_in(folder)
-    return lambda index: imaging.read_rgb(files[index % len(files)])
+    # A camera's driver does not decode PNG: a few pictures are decoded once. The frames are handed out read-only.
+    read = lru_cache(maxsize=8)(imaging.read_rgb)
+    return lambda index: read(files[index % len(files)])
 
 
 def smeared(pixels: NDArray[np.uint8], reach_px: int) -> NDArray[np.uint8]:

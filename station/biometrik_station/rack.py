@@ -58,6 +58,7 @@ class _Slot:
     lease: Lease | None = None
     capturing: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+    opening: threading.Lock = field(default_factory=threading.Lock)  # held for seconds: never on the event loop
 
 
 class Rack:
@@ -139,7 +140,8 @@ class Rack:
         with slot.lock:
             slot.lease = lease
         try:
-            slot.device.open(timeout_s=_OPEN_S, lease=lease)
+            with slot.opening:
+                slot.device.open(timeout_s=_OPEN_S, lease=lease)
         except BaseException:
             slot.device.release(lease)
             raise
@@ -204,8 +206,9 @@ class Rack:
     def close_idle(self) -> None:
         """Close devices whose lease has run out, so that others can have them."""
         for slot in tuple(self._slots.values()):
-            if not slot.device.holder:
-                slot.device.close()
+            with slot.opening:
+                if not slot.device.holder:
+                    slot.device.close()
 
     # --- inside
 

@@ -50,7 +50,7 @@ OUTCOMES = {
     "verify-erased": "SUBJECT_NOT_FOUND",
     "identify-erased": "NO_MATCH",
 }
-#: Photographs, prints and pairs on the page; photographs that the service found a face in: box, landmarks, aligned crop.
+#: Photographs, prints and pairs on the page; photographs in which a face was found: box, landmarks, aligned crop.
 PHOTOGRAPHS, FACES = 52, 34
 
 

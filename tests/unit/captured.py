@@ -14,7 +14,7 @@ _LANDMARKS = np.array([[45, 80], [115, 80], [80, 120], [50, 155], [110, 155]], d
 
 def face_at(x: float = 240.0, y: float = 140.0) -> Face:
     """Return a face whose box begins there; its eyes are 70 pixels apart."""
-    return Face(Box(x, y, 160.0, 200.0), (_LANDMARKS + np.array([x, y])).astype(np.float32), 0.9)
+    return Face(Box(x, y, 160.0, 200.0), _LANDMARKS + np.array([x, y], dtype=np.float32), 0.9)
 
 
 def quality(overall: float, reason: Reason | None = None) -> Quality:

@@ -49,7 +49,6 @@ class Int8Certified(Index):
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
         self._segments: list[Segment] = []
         self._rows: VectorRows = MemoryRows(self.dimension)
-        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._vnni = VNNI
 
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -129,7 +128,7 @@ class Int8Certified(Index):
     def _shares(self, chosen: Sequence[NDArray[np.uint32]]) -> list[list["_Stretch"]]:
         # All rows, in as many equal parts as there are threads that are worth it.
         groups = -(-self._count() // GROUP)
-        threads = max(1, min(self._threads, self._count() // _ROWS_PER_THREAD))
+        threads = max(1, min(_cores(), self._count() // _ROWS_PER_THREAD))
         edges = [groups * t // threads for t in range(threads + 1)]
         return [
             [
@@ -220,6 +219,11 @@ class _Scan:
             least = np.nextafter(self._best[q].similarities[-1], _LOWEST)
             known = np.nextafter(np.float32(np.ldexp(np.float64(least), -self._exponents[q])), _LOWEST)
             self.found.floor[q] = max(self.found.floor[q], known)
+
+
+def _cores() -> int:
+    # Those that the calling thread may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(scans: Sequence[_Scan]) -> None:

@@ -67,9 +67,11 @@ class Int8Certified(Index):
             self._id_at = np.resize(self._id_at, max(stop, 2 * len(self._id_at)))
         while stop > len(self._segments) * _SEGMENT:
             self._segments.append(int8_codes.segment(_SEGMENT, self.dimension))
-        self._write(start, vectors)
+        # What may lack memory comes before what makes a row live.
+        self._rows.write(start, vectors)
         self._id_at[start:stop] = ids
         self._table.put(ids, np.arange(start, stop, dtype=np.int64))
+        self._encode(start, vectors)
 
     def _remove(self, ids: NDArray[np.int64]) -> None:
         for n in range(len(ids)):
@@ -78,15 +80,16 @@ class Int8Certified(Index):
             last = self._count() - 1
             if slot[0] != last:
                 moved = self._id_at[last : last + 1]
-                self._write(int(slot[0]), self._rows.read(np.array([last], dtype=np.int64)))
+                vector = self._rows.read(np.array([last], dtype=np.int64))
+                self._rows.write(int(slot[0]), vector)
+                self._encode(int(slot[0]), vector)
                 self._id_at[slot] = moved
                 self._table.put(moved, slot)
             self._table.discard(gone)
             int8_scan.erase(self._segments[last // _SEGMENT], last % _SEGMENT)
             self._rows.erase(last)
 
-    def _write(self, start: int, vectors: NDArray[np.float32]) -> None:
-        self._rows.write(start, vectors)
+    def _encode(self, start: int, vectors: NDArray[np.float32]) -> None:
         done = 0
         while done < len(vectors):
             number, first = divmod(start + done, _SEGMENT)

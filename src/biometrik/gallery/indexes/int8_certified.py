@@ -49,7 +49,6 @@ class Int8Certified(Index):
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
         self._segments: list[Segment] = []
         self._rows: VectorRows = MemoryRows(self.dimension)
-        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._vnni = VNNI
 
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -68,9 +67,11 @@ class Int8Certified(Index):
             self._id_at = np.resize(self._id_at, max(stop, 2 * len(self._id_at)))
         while stop > len(self._segments) * _SEGMENT:
             self._segments.append(int8_codes.segment(_SEGMENT, self.dimension))
-        self._write(start, vectors)
+        # What may lack memory comes before what makes a row live.
+        self._rows.write(start, vectors)
         self._id_at[start:stop] = ids
         self._table.put(ids, np.arange(start, stop, dtype=np.int64))
+        self._encode(start, vectors)
 
     def _remove(self, ids: NDArray[np.int64]) -> None:
         for n in range(len(ids)):
@@ -79,15 +80,16 @@ class Int8Certified(Index):
             last = self._count() - 1
             if slot[0] != last:
                 moved = self._id_at[last : last + 1]
-                self._write(int(slot[0]), self._rows.read(np.array([last], dtype=np.int64)))
+                vector = self._rows.read(np.array([last], dtype=np.int64))
+                self._rows.write(int(slot[0]), vector)
+                self._encode(int(slot[0]), vector)
                 self._id_at[slot] = moved
                 self._table.put(moved, slot)
             self._table.discard(gone)
             int8_scan.erase(self._segments[last // _SEGMENT], last % _SEGMENT)
             self._rows.erase(last)
 
-    def _write(self, start: int, vectors: NDArray[np.float32]) -> None:
-        self._rows.write(start, vectors)
+    def _encode(self, start: int, vectors: NDArray[np.float32]) -> None:
         done = 0
         while done < len(vectors):
             number, first = divmod(start + done, _SEGMENT)
@@ -129,7 +131,7 @@ class Int8Certified(Index):
     def _shares(self, chosen: Sequence[NDArray[np.uint32]]) -> list[list["_Stretch"]]:
         # All rows, in as many equal parts as there are threads that are worth it.
         groups = -(-self._count() // GROUP)
-        threads = max(1, min(self._threads, self._count() // _ROWS_PER_THREAD))
+        threads = max(1, min(_cores(), self._count() // _ROWS_PER_THREAD))
         edges = [groups * t // threads for t in range(threads + 1)]
         return [
             [
@@ -220,6 +222,11 @@ class _Scan:
             least = np.nextafter(self._best[q].similarities[-1], _LOWEST)
             known = np.nextafter(np.float32(np.ldexp(np.float64(least), -self._exponents[q])), _LOWEST)
             self.found.floor[q] = max(self.found.floor[q], known)
+
+
+def _cores() -> int:
+    # Those that the calling thread may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(scans: Sequence[_Scan]) -> None:

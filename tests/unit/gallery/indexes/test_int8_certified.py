@@ -95,16 +95,17 @@ def test_threads_share_the_rows(rng: np.random.Generator, monkeypatch: pytest.Mo
     vectors[500:] = vectors[:500]  # ties across threads
     index, ids = _filled(vectors, VNNI, rng)
     for threads in (1, 2, 7):
-        index._threads = threads
+        monkeypatch.setattr(int8_certified, "_cores", lambda threads=threads: threads)
         for count in (1, 10, 400, 1000):
             _assert_exact(index, ids, vectors, vectors[:7], count)
 
 
-def test_segments_join_without_a_seam(rng: np.random.Generator) -> None:
+def test_segments_join_without_a_seam(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_certified, "_ROWS_PER_THREAD", 20_000)
+    monkeypatch.setattr(int8_certified, "_cores", lambda: 3)
     count = int8_certified._SEGMENT + 300
     vectors = rng.standard_normal((count, 4)).astype(np.float32)
     index, ids = _filled(vectors, VNNI, rng)
-    index._threads = 3
     near = [0, int8_certified._SEGMENT - 1, int8_certified._SEGMENT, count - 1]
     _assert_exact(index, ids, vectors, vectors[near], 5)
     allowed = ids[near]

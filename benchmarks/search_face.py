@@ -1,0 +1,236 @@
+"""Exact search of a million SYNTHETIC faces: time, answers, memory and writes, beside a flat FAISS index."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import faiss
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from benchmarks.history import Bar, Result
+from benchmarks.options import Options
+from benchmarks.plots import durations
+from benchmarks.race import quartiles, ratios
+from benchmarks.render import table
+from biometrik.gallery.index import INDEXES, Index
+from biometrik.synthetic.faces import draw_embeddings
+
+TITLE = "Face search speed"
+
+_FACES: Final = 1_000_000
+_DIMENSION: Final = 128
+_SAMPLES: Final = 2  # of each subject in the gallery; the probes are third ones
+_BLOCK: Final = 31_250
+_COUNT: Final = 10
+_CHECKED: Final = 10_000
+_BATCHES: Final = (1, 8, 32)
+_ROUNDS: Final = 7
+_WRITES_PER_S: Final = 200
+_BESIDE_S: Final = 4.0
+#: More than 128 float32 products of unit vectors err by.
+_ROUNDING: Final = 1e-5
+#: What a scan reads of a row: codes, a scale; of 32 rows: two bounds and which are in use.
+_READ_BYTES: Final = _DIMENSION + 4 + 12 / 32
+
+
+def run(_options: Options) -> Result:
+    """Time searches in turns on one core, compare the answers, then time writes and searches beside them."""
+    reference, ours, growth, build_s = _filled()
+    cores = os.sched_getaffinity(0)
+    probes = draw_embeddings(1, range(_CHECKED), samples=range(2, 3)).reshape(-1, _DIMENSION)
+    times = _raced(reference, ours, probes)
+    rooms = {batch: ratios(times[f"int8-certified, {batch}"], times[f"FAISS, {batch}"]) for batch in _BATCHES}
+    shares = quartiles([p / s for p, s in zip(times["memory probe"], times["int8-certified, 1"], strict=True)])
+    os.sched_setaffinity(0, cores)
+    different = _different(reference, ours, probes)
+    writes = _write_times(reference, ours)
+    beside = _beside(ours, probes)
+    figures = {
+        "ms": {name: [1000 * q for q in quartiles(found)] for name, found in times.items()},
+        "times": {str(batch): found for batch, found in rooms.items()},
+        "bandwidth": shares,
+        "different": different,
+        "growth": growth,
+        "build_s": build_s,
+        "writes_ms": writes,
+        "beside": beside,
+    }
+    least = min(rooms[8], rooms[32])
+    bars = (
+        Bar("times bare IndexFlatIP per core, batch 8 and 32", 20.0, least[0], "", False, least[1], least[2]),
+        Bar("times bare IndexFlatIP per core, batch 1", 3.5, rooms[1][0], "", False, rooms[1][1], rooms[1][2]),
+        Bar("speed of reading memory reached at batch 1", 0.85, shares[0], "", False, shares[1], shares[2]),
+        Bar(f"queries of {_CHECKED:,} with other answers than brute force", 0, different),
+        Bar("memory for each face in the index", 800, growth, "bytes"),
+        Bar("removal, times remove_ids", 1000, writes["FAISS remove_ids"] / writes["removal"], "", False),
+        Bar("update, times remove_ids", 1000, writes["FAISS remove_ids"] / writes["update"], "", False),
+        Bar(f"searches beside {_WRITES_PER_S} writes a second, of those alone", 0.85, beside, "", False),
+    )
+    parameters = {"faces": _FACES, "dimension": _DIMENSION, "count": _COUNT, "queries": _CHECKED, "rounds": _ROUNDS}
+    return Result(parameters, figures, bars)
+
+
+def render(run: Mapping[str, Any], plots: Path) -> str:
+    """Return tables and a picture."""
+    figures, told = run["figures"], run["parameters"]
+    durations(figures["ms"], f"one query among {told['faces']:,}, one core", plots / "face_search.png")
+    rows = [
+        [name, f"{middle:.3f} ({low:.3f} – {high:.3f})", f"{1000 / middle:,.0f}"]
+        for name, (middle, low, high) in figures["ms"].items()
+    ]
+    written = [[name, f"{value:.4f}"] for name, value in figures["writes_ms"].items()]
+    return f"""{told["faces"]:,} SYNTHETIC embeddings of {told["dimension"]} dimensions, {_SAMPLES} of each subject
+(`biometrik.synthetic`), the best {told["count"]}. Processor time for a query at each batch size, median (quartiles) of
+{told["rounds"]} rounds in turns on one core; the number behind a name is the batch. FAISS is a bare `IndexFlatIP` on
+one thread. The memory probe sums as many bytes as a
+scan reads.
+
+{table(["what", "ms a query", "each second"], rows)}
+
+![Time of a query](plots/face_search.png)
+
+One vector at a time among {told["faces"]:,}:
+
+{table(["what", "ms"], written)}
+
+Filling the index took {figures["build_s"]:.1f} s. Memory is the growth of the process' anonymous memory by the index
+alone, without the names and galleries that an engine keeps of each face.
+"""
+
+
+def _filled() -> tuple[Any, Index, float, float]:
+    # A bare FAISS index and ours, bytes of anonymous memory that each face took in ours, and the seconds to fill it.
+    kind = INDEXES.load("int8-certified")
+    kind(_DIMENSION).add(np.zeros(1, dtype=np.int64), np.ones((1, _DIMENSION), dtype=np.float32))  # compiles
+    reference, ours = faiss.IndexFlatIP(_DIMENSION), kind(_DIMENSION)
+    subjects = _BLOCK // _SAMPLES
+    growth, build_s = 0, 0.0
+    for start in range(0, _FACES, _BLOCK):
+        first = start // _SAMPLES
+        vectors = draw_embeddings(1, range(first, first + subjects), samples=range(_SAMPLES)).reshape(-1, _DIMENSION)
+        reference.add(vectors)
+        ids = np.arange(start, start + _BLOCK, dtype=np.int64)
+        before, begun = _anonymous_bytes(), time.perf_counter()
+        ours.add(ids, vectors)
+        build_s += time.perf_counter() - begun
+        growth += _anonymous_bytes() - before
+    return reference, ours, growth / _FACES, build_s
+
+
+def _anonymous_bytes() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("/proc/self/status: expected RssAnon")
+
+
+def _raced(reference: Any, ours: Index, probes: NDArray[np.float32]) -> dict[str, list[float]]:
+    # CPU seconds a query, round by round, all on one core.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    faiss.omp_set_num_threads(1)
+    memory = np.ones(round(_FACES * _READ_BYTES) // 8, dtype=np.int64)
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, queries: int, act: Callable[[], object]) -> None:
+        begun = time.process_time()
+        act()
+        times.setdefault(name, []).append((time.process_time() - begun) / queries)
+
+    for turn in range(_ROUNDS + 1):
+        for batch in _BATCHES:
+            asked = probes[turn * batch : (turn + 1) * batch]
+            timed(f"FAISS, {batch}", batch, partial(reference.search, asked, _COUNT))
+            timed(f"int8-certified, {batch}", batch, partial(ours.search, asked, _COUNT))
+            if batch == 1:
+                timed("memory probe", 1, partial(_sum, memory))
+        if turn == 0:
+            times.clear()  # warm-up
+    return times
+
+
+@njit(nogil=True)
+def _sum(values: NDArray[np.int64]) -> int:
+    total = 0
+    for value in values:
+        total += value
+    return total
+
+
+def _different(reference: Any, ours: Index, probes: NDArray[np.float32]) -> int:
+    # Brute force: every product in float32; all that come within its rounding of the tenth best again in float64.
+    vectors = faiss.rev_swig_ptr(reference.get_xb(), reference.ntotal * _DIMENSION).reshape(-1, _DIMENSION)
+    answers = [ours.search(probes[start : start + 1000], _COUNT) for start in range(0, len(probes), 1000)]
+    ids, similarities = (np.concatenate(part) for part in zip(*answers, strict=True))
+    least = similarities[:, -1:] - np.float32(_ROUNDING)
+    near: list[list[int]] = [[] for _ in probes]
+    for start in range(0, len(probes), 1000):
+        for first in range(0, _FACES, _BLOCK):
+            products = probes[start : start + 1000] @ vectors[first : first + _BLOCK].T
+            for q, row in np.argwhere(products >= least[start : start + 1000]).tolist():
+                near[start + q].append(first + row)
+    different = 0
+    for q, query in enumerate(probes.astype(np.float64)):
+        rows = np.array(near[q], dtype=np.int64)
+        exact = np.einsum("nd,d->n", vectors[rows].astype(np.float64), query).astype(np.float32)
+        order = np.lexsort((rows, -exact))[:_COUNT]
+        different += not (np.array_equal(rows[order], ids[q]) and np.array_equal(exact[order], similarities[q]))
+    return different
+
+
+def _write_times(reference: Any, ours: Index) -> dict[str, float]:
+    # Median milliseconds of one removal and one update, a removal and an addition; FAISS' own removal.
+    rng = np.random.default_rng(9)
+    picks = rng.choice(_FACES, 500, replace=False).astype(np.int64)
+    vectors = draw_embeddings(2, range(len(picks))).reshape(-1, _DIMENSION)
+    removal, update = [], []
+    for n in range(len(picks)):
+        one, vector = picks[n : n + 1], vectors[n : n + 1]
+        begun = time.perf_counter()
+        ours.remove(one)
+        between = time.perf_counter()
+        ours.add(one, vector)
+        update.append(time.perf_counter() - begun)
+        removal.append(between - begun)
+    bare = []
+    for pick in picks[:7]:
+        begun = time.perf_counter()
+        reference.remove_ids(np.array([pick], dtype=np.int64))
+        bare.append(time.perf_counter() - begun)
+    found = {"removal": removal, "update": update, "FAISS remove_ids": bare}
+    return {name: 1000 * float(np.median(values)) for name, values in found.items()}
+
+
+def _beside(ours: Index, probes: NDArray[np.float32]) -> float:
+    # Throughput of one thread's searches at batch 8 beside steady updates, as a share of that without, in turns.
+    counts = {False: 0, True: 0}
+    for turn in range(4):
+        done = threading.Event()
+        writer = threading.Thread(target=_write_steadily, args=(ours, done))
+        if turn % 2:
+            writer.start()
+        end = time.perf_counter() + _BESIDE_S
+        while time.perf_counter() < end:
+            start = 8 * (counts[bool(turn % 2)] % 1000)
+            ours.search(probes[start : start + 8], _COUNT)
+            counts[bool(turn % 2)] += 1
+        if turn % 2:
+            done.set()
+            writer.join()
+    return counts[True] / counts[False]
+
+
+def _write_steadily(ours: Index, done: threading.Event) -> None:
+    vectors = draw_embeddings(3, range(1000)).reshape(-1, _DIMENSION)
+    begun, writes = time.perf_counter(), 0
+    while not done.is_set():
+        one = np.array([writes % _FACES], dtype=np.int64)
+        ours.remove(one)
+        ours.add(one, vectors[writes % 1000][None])
+        writes += 1
+        time.sleep(max(0.0, begun + writes / _WRITES_PER_S - time.perf_counter()))

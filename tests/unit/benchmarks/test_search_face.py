@@ -1,0 +1,38 @@
+"""The search benchmark in small: it sees a wrong answer, and its figures can be drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import search_face
+from biometrik.synthetic.faces import draw_embeddings
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_face, "_FACES", 2000)
+    monkeypatch.setattr(search_face, "_BLOCK", 500)
+
+
+def test_one_wrong_answer_counts() -> None:
+    reference, ours, _, _ = search_face._filled()
+    probes = draw_embeddings(1, range(30), samples=range(2, 3)).reshape(-1, 128)
+    assert search_face._different(reference, ours, probes) == 0
+    best = ours.search(probes[:1], 1)[0][0]
+    ours.remove(best)
+    assert search_face._different(reference, ours, probes) >= 1
+
+
+def test_figures_are_rendered(tmp_path: Path) -> None:
+    reference, ours, _, _ = search_face._filled()
+    times = search_face._write_times(reference, ours)
+    assert set(times) == {"removal", "update", "FAISS remove_ids"}
+    assert len(ours) == 2000
+    run = {
+        "figures": {"ms": {"FAISS, 1": [20.0, 19.0, 21.0]}, "writes_ms": times, "build_s": 2.0},
+        "parameters": {"faces": 2000, "dimension": 128, "count": 10, "rounds": 7},
+    }
+    assert "| FAISS, 1 | 20.000 (19.000 – 21.000) | 50 |" in search_face.render(run, tmp_path)
+    assert (tmp_path / "face_search.png").stat().st_size > 0
+    assert np.isfinite(list(times.values())).all()

@@ -14,11 +14,11 @@ from biometrik.fingerprint.kernels.registration import fit, match, move
 from biometrik.fingerprint.kernels.support import agree, anchors, relax
 
 _f = np.float32
-_REGISTRATIONS: Final = 2
+REGISTRATIONS: Final = 2
 #: Less than this share of the smaller print's minutiae matched is not worth another registration.
-_AGAIN: Final = _f(0.3)
+AGAIN: Final = _f(0.3)
 # Evidence.
-_WORTH: Final = _f(0.0082)
+WORTH: Final = _f(0.0082)
 _SUPPORT_WEIGHT: Final = _f(4.0)
 _SUPPORT_FLOOR: Final = _f(0.01)
 _ORIGIN: Final = _f(20.0)
@@ -34,20 +34,37 @@ def compare(A: Packed, ta: int, B: Packed, tb: int, normals: NDArray[np.float32]
         return ZERO, 0
     agree(pairs, s)
     support = relax(pairs, fewer, s)
-    nats = _SUPPORT_WEIGHT * math.log(support + _SUPPORT_FLOOR)
-    pairs = anchors(pairs, s) if support > _WORTH else 0
-    for again in range(_REGISTRATIONS):
-        if pairs < 2 or (again and _f(pairs) < _AGAIN * _f(fewer)):
+    pairs = anchors(pairs, s) if support > WORTH else 0
+    for again in range(REGISTRATIONS):
+        if pairs < 2 or (again and _f(pairs) < AGAIN * _f(fewer)):
             break
         fit(pairs, s)
         move(A, ta, pairs, s)
         pairs = match(A, ta, B, tb, s)
-    if pairs > 1:
-        nats += evidence(A, ta, B, tb, pairs, normals, s)
-        nats += UPRIGHT + max(CONCENTRATION * (s.fit[0] - ONE), ANYHOW)
-    else:
-        pairs = 0
-    return ONE - math.exp(-max(nats + _ORIGIN, ZERO) / _SCALE), pairs
+    if pairs < 2:
+        return similarity_of(support_nats(support)), 0
+    nats = support_nats(support) + evidence(A, ta, B, tb, pairs, normals, s)
+    return similarity_of(nats + rotation_nats(s.fit[0])), pairs
+
+
+@kernel
+def support_nats(support: np.float32) -> np.float32:
+    """Return what the support of the best pairs is worth."""
+    return _SUPPORT_WEIGHT * math.log(support + _SUPPORT_FLOOR)
+
+
+@kernel
+def rotation_nats(cos: np.float32) -> np.float32:
+    """Return what a rotation is worth before anything is seen."""
+    nats = CONCENTRATION * (cos - ONE)
+    return UPRIGHT + (nats if nats > ANYHOW else ANYHOW)
+
+
+@kernel
+def similarity_of(nats: np.float32) -> np.float32:
+    """Return what all evidence together comes to, 0..1."""
+    above = nats + _ORIGIN
+    return ONE - math.exp(-(above if above > ZERO else ZERO) / _SCALE)
 
 
 @entrance

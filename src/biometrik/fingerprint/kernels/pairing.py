@@ -33,13 +33,13 @@ ANYHOW: Final = _f(-2.0)
 
 # A pair's key is its similarity plus the prior of its rotation in units of similarity: a unit is worth 13 nats, the
 # slope of the log odds of true pairs.
-_SIMILARITY_PER_NAT: Final = _f(1.0 / 13.0)
-_LEAST_KEY: Final = _f(0.1)
-_LEVELS: Final = 128
-_LEVELS_PER_KEY: Final = _f(_LEVELS / 0.9)
-_HIGHEST: Final = _f(_LEVELS - 1)
-# Rounding towards 0 rounds down where numbers are positive; there are no levels below -_LEVELS.
-_ABOVE_ZERO: Final = _f(_LEVELS)
+SIMILARITY_PER_NAT: Final = _f(1.0 / 13.0)
+LEAST_KEY: Final = _f(0.1)
+LEVELS: Final = 128
+LEVELS_PER_KEY: Final = _f(LEVELS / 0.9)
+HIGHEST: Final = _f(LEVELS - 1)
+# Rounding towards 0 rounds down where numbers are positive; there are no levels below -LEVELS.
+_ABOVE_ZERO: Final = _f(LEVELS)
 
 
 @kernel
@@ -66,9 +66,9 @@ def candidates(A: Packed, ta: int, B: Packed, tb: int, s: Scratch) -> int:
                 + count_bits(load(w3, b) & p3)
             )
             turned = load(cb, b) * cai + load(sb, b) * sai - ONE
-            key = real(common) * scale * load(norm_b, b) + larger(turned * CONCENTRATION, ANYHOW) * _SIMILARITY_PER_NAT
-            level = smaller((key - _LEAST_KEY) * _LEVELS_PER_KEY, _HIGHEST)
-            codes = larger(codes, ((whole(level + _ABOVE_ZERO) - _i(_LEVELS)) << _i(16)) | places(b))
+            key = real(common) * scale * load(norm_b, b) + larger(turned * CONCENTRATION, ANYHOW) * SIMILARITY_PER_NAT
+            level = smaller((key - LEAST_KEY) * LEVELS_PER_KEY, HIGHEST)
+            codes = larger(codes, ((whole(level + _ABOVE_ZERO) - _i(LEVELS)) << _i(16)) | places(b))
         best = greatest(codes)
         if best >= 0:
             s.code[count] = best | ((255 - a) << 8)

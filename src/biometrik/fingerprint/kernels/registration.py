@@ -42,18 +42,18 @@ from biometrik.fingerprint.kernels.layout import (
 )
 
 _f, _i = np.float32, np.int32
-_REACH_PX2: Final = _f(60.0**2)
-_ARM_PX2: Final = _f(40.0**2)
-_NOISE_PX2: Final = _f(5.0**2)
-_BEND_PX2: Final = _f(15.0**2)
-_FEW: Final = _f((5.0 / 15.0) ** 2)
-_GLOBAL: Final = _f(0.03)
-_TURN2: Final = _f(0.2**2)
-_CUT: Final = _f(9.0)
+REACH_PX2: Final = _f(60.0**2)
+ARM_PX2: Final = _f(40.0**2)
+NOISE_PX2: Final = _f(5.0**2)
+BEND_PX2: Final = _f(15.0**2)
+FEW: Final = _f((5.0 / 15.0) ** 2)
+GLOBAL: Final = _f(0.03)
+TURN2: Final = _f(0.2**2)
+CUT: Final = _f(9.0)
 #: Differences are compared as whole numbers with the minutia's index below.
-_STEPS: Final = _f(4096.0)
-_FAR: Final = _f(1000.0)
-_NONE: Final = _i(0x7FFFFFFF)
+STEPS: Final = _f(4096.0)
+FAR: Final = _f(1000.0)
+NONE: Final = _i(0x7FFFFFFF)
 
 
 @kernel
@@ -76,8 +76,8 @@ def fit(pairs: int, s: Scratch) -> None:
         w = s.pair[WEIGHT, i]
         ax, ay = s.pair[AX, i] - middle_ax, s.pair[AY, i] - middle_ay
         bx, by = s.pair[BX, i] - middle_bx, s.pair[BY, i] - middle_by
-        s.pair[DOT, i] = ax * bx + ay * by + _ARM_PX2 * s.pair[COS, i]
-        s.pair[CROSS, i] = ax * by - ay * bx + _ARM_PX2 * s.pair[SIN, i]
+        s.pair[DOT, i] = ax * bx + ay * by + ARM_PX2 * s.pair[COS, i]
+        s.pair[CROSS, i] = ax * by - ay * bx + ARM_PX2 * s.pair[SIN, i]
         c += w * s.pair[DOT, i]
         d += w * s.pair[CROSS, i]
     norm = math.sqrt(c * c + d * d) + _f(1e-12)
@@ -98,13 +98,13 @@ def move(A: Packed, ta: int, pairs: int, s: Scratch) -> None:
     for a in range(0, a1 - a0, LANES):
         x, y, here = load(x_of, a), load(y_of, a), places(a)
         # The motion of the whole counts a little, wherever one is; its middle is the origin.
-        weights = spread(_GLOBAL)
-        dots, crosses = spread(_GLOBAL * _ARM_PX2 * cos), spread(_GLOBAL * _ARM_PX2 * sin)
+        weights = spread(GLOBAL)
+        dots, crosses = spread(GLOBAL * ARM_PX2 * cos), spread(GLOBAL * ARM_PX2 * sin)
         sum_ax = sum_ay = sum_bx = sum_by = spread(ZERO)
         for i in range(pairs):
             px, py = s.pair[AX, i], s.pair[AY, i]
             dx, dy = x - px, y - py
-            t = (dx * dx + dy * dy) * (ONE / _REACH_PX2) + ONE
+            t = (dx * dx + dy * dy) * (ONE / REACH_PX2) + ONE
             w = nothing_at(spread(s.pair[WEIGHT, i]) / (t * t), here, s.pairs[0, i])
             weights = weights + w
             sum_ax = sum_ax + w * (px - middle_ax)
@@ -123,7 +123,7 @@ def move(A: Packed, ta: int, pairs: int, s: Scratch) -> None:
         store(s.moved[MY], a, d * ux + c * uy + sum_by * per + middle_by)
         store(s.moved[MCOS], a, c * load(cos_of, a) - d * load(sin_of, a))
         store(s.moved[MSIN], a, d * load(cos_of, a) + c * load(sin_of, a))
-        store(s.moved[EXACT], a, ONE / (smaller(per * _FEW, ONE) * _BEND_PX2 + _NOISE_PX2))
+        store(s.moved[EXACT], a, ONE / (smaller(per * FEW, ONE) * BEND_PX2 + NOISE_PX2))
 
 
 @kernel
@@ -136,25 +136,25 @@ def match(A: Packed, ta: int, B: Packed, tb: int, s: Scratch) -> int:
     nb = b1 - b0
     x, y, cos, sin = B.x[b0:b1], B.y[b0:b1], B.cos[b0:b1], B.sin[b0:b1]
     of_a, of_b = s.nearest[0], s.nearest[1]
-    of_b[:nb] = _NONE
+    of_b[:nb] = NONE
     for a in range(count):
         mx, my, mc, ms, exact = s.moved[MX, a], s.moved[MY, a], s.moved[MCOS, a], s.moved[MSIN, a], s.moved[EXACT, a]
-        nearest = spread(_NONE)
+        nearest = spread(NONE)
         for b in range(0, nb, LANES):
             dx, dy = mx - load(x, b), my - load(y, b)
             turned = TWO - (load(cos, b) * mc + load(sin, b) * ms) * TWO
-            q = smaller((dx * dx + dy * dy) * exact + turned * (ONE / _TURN2), _FAR)
-            code = whole(q * _STEPS) << _i(8)
+            q = smaller((dx * dx + dy * dy) * exact + turned * (ONE / TURN2), FAR)
+            code = whole(q * STEPS) << _i(8)
             nearest = smaller(nearest, code | places(b))
             store(of_b, b, smaller(load(of_b, b), code | _i(a)))
         of_a[a] = least(nearest)
     pairs = 0
     for a in range(count):
         b = of_a[a] & 255
-        q = _f(of_a[a] >> 8) / _STEPS
-        if of_b[b] & 255 == a and q < _CUT:
+        q = _f(of_a[a] >> 8) / STEPS
+        if of_b[b] & 255 == a and q < CUT:
             note(A, a0 + a, B, b0 + b, pairs, s)
             s.pairs[0, pairs], s.pairs[1, pairs] = a, b
-            s.pair[WEIGHT, pairs] = (ONE - q / _CUT) * _NOISE_PX2 * s.moved[EXACT, a]
+            s.pair[WEIGHT, pairs] = (ONE - q / CUT) * NOISE_PX2 * s.moved[EXACT, a]
             pairs += 1
     return pairs

@@ -21,8 +21,8 @@ _f, _i = np.float32, np.int32
 SCREENED: Final = 24
 GLANCED: Final = 6
 #: Similarities are compared as whole numbers with the minutia's place in the lower 8 bits.
-_STEPS: Final = _f(1 << 20)
-_UPPER: Final = _i(~255)
+STEPS: Final = _f(1 << 20)
+UPPER: Final = _i(~255)
 
 
 @entrance
@@ -44,7 +44,7 @@ def screen_many(
         votes = along = across = ZERO
         for a in range(used if nb > 0 else 0):
             p0, p1, p2, p3 = wa[a], wa[step + a], wa[2 * step + a], wa[3 * step + a]
-            scale = probe.norm[a0 + a] * _STEPS
+            scale = probe.norm[a0 + a] * STEPS
             codes = spread(_i(0))
             for b in range(0, nb, LANES):
                 common = (
@@ -53,11 +53,11 @@ def screen_many(
                     + count_bits(load(w2, b) & p2)
                     + count_bits(load(w3, b) & p3)
                 )
-                codes = larger(codes, (whole(real(common) * scale * load(norm_b, b)) & _UPPER) | places(b))
+                codes = larger(codes, (whole(real(common) * scale * load(norm_b, b)) & UPPER) | places(b))
             best = greatest(codes)
             b = best & 255
             ca, sa = probe.cos[a0 + a], probe.sin[a0 + a]
-            w = _f(best) * (_f(1.0) / _STEPS)
+            w = _f(best) * (_f(1.0) / STEPS)
             w *= w
             votes += w
             along += w * (ca * cb[b] + sa * sb[b])

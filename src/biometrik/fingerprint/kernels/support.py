@@ -44,9 +44,9 @@ _LOOSE_ROTATION: Final = _f(1.5**2)
 #: Beyond three standard deviations nothing agrees.
 _PER_CUT: Final = _f(1.0 / 9.0)
 
-_RELAXATIONS: Final = 5
-_ANCHORINGS: Final = 4
-_ANCHOR: Final = _f(0.3)
+RELAXATIONS: Final = 5
+ANCHORINGS: Final = 4
+ANCHOR: Final = _f(0.3)
 
 
 @kernel
@@ -61,6 +61,44 @@ def multiply(matrix: NDArray[np.float32], vector: NDArray[np.float32], out: NDAr
 
 
 @kernel
+def agreement(
+    dax: np.float32, day: np.float32, dbx: np.float32, dby: np.float32, c: np.float32, d: np.float32
+) -> tuple[np.float32, np.float32]:
+    """Return how well two pairs agree, tightly and loosely, 0..1.
+
+    Parameters
+    ----------
+    dax, day, dbx, dby : float32
+        From one pair to the other, in either print, pixels.
+    c, d : float32
+        Sum of the cosines and of the sines of the pairs' rotations.
+    """
+    norm2 = c * c + d * d  # 2 + 2·cos of the difference of the two rotations
+    unit = ONE / math.sqrt(norm2 + _f(1e-12))
+    # The mean rotation takes one distance vector to the other but for (ex, ey).
+    ex = (c * dax - d * day) * unit - dbx
+    ey = (d * dax + c * day) * unit - dby
+    da, db = math.sqrt(dax * dax + day * day), math.sqrt(dbx * dbx + dby * dby)
+    radial = (da - db) * (da - db)
+    lateral = ex * ex + ey * ey - radial
+    lateral = lateral if lateral > ZERO else ZERO
+    turned = _FOUR - norm2
+    far = da * db
+    tight = (
+        radial / (_RADIAL_PX2 + _RADIAL_SHARE2 * far)
+        + lateral / (_LATERAL_PX2 + _LATERAL_SHARE2 * far)
+        + turned / _ROTATION2
+    )
+    loose = (
+        radial / (_RADIAL_PX2 + _LOOSE_SHARE * _RADIAL_SHARE2 * far)
+        + lateral / (_LATERAL_PX2 + _LOOSE_SHARE * _LATERAL_SHARE2 * far)
+        + turned / (_LOOSE_ROTATION * _ROTATION2)
+    )
+    tight, loose = ONE - tight * _PER_CUT, ONE - loose * _PER_CUT
+    return tight * tight if tight > ZERO else ZERO, loose * loose if loose > ZERO else ZERO
+
+
+@kernel
 def agree(pairs: int, s: Scratch) -> None:
     """Fill ``s.tight`` and ``s.loose``, symmetric, 0..1, 0 on the diagonal and for pairs that there are not."""
     ax, ay, bx, by = s.pair[AX], s.pair[AY], s.pair[BX], s.pair[BY]
@@ -69,35 +107,18 @@ def agree(pairs: int, s: Scratch) -> None:
         tight, loose = s.tight[i], s.loose[i]
         axi, ayi, bxi, byi, cosi, sini = ax[i], ay[i], bx[i], by[i], cos[i], sin[i]
         for j in range(MAX_PAIRS):
-            dax, day, dbx, dby = axi - ax[j], ayi - ay[j], bxi - bx[j], byi - by[j]
-            c, d = cosi + cos[j], sini + sin[j]
-            norm2 = c * c + d * d  # 2 + 2·cos of the difference of the two rotations
-            unit = ONE / math.sqrt(norm2 + _f(1e-12))
-            # The mean rotation takes one distance vector to the other but for (ex, ey).
-            ex = (c * dax - d * day) * unit - dbx
-            ey = (d * dax + c * day) * unit - dby
-            da, db = math.sqrt(dax * dax + day * day), math.sqrt(dbx * dbx + dby * dby)
-            radial = (da - db) * (da - db)
-            lateral = max(ex * ex + ey * ey - radial, ZERO)
-            turned = _FOUR - norm2
-            far = da * db
-            q = (
-                radial / (_RADIAL_PX2 + _RADIAL_SHARE2 * far)
-                + lateral / (_LATERAL_PX2 + _LATERAL_SHARE2 * far)
-                + turned / _ROTATION2
+            tight[j], loose[j] = agreement(
+                axi - ax[j], ayi - ay[j], bxi - bx[j], byi - by[j], cosi + cos[j], sini + sin[j]
             )
-            v = max(ONE - q * _PER_CUT, ZERO)
-            tight[j] = v * v
-            q = (
-                radial / (_RADIAL_PX2 + _LOOSE_SHARE * _RADIAL_SHARE2 * far)
-                + lateral / (_LATERAL_PX2 + _LOOSE_SHARE * _LATERAL_SHARE2 * far)
-                + turned / (_LOOSE_ROTATION * _ROTATION2)
-            )
-            v = max(ONE - q * _PER_CUT, ZERO)
-            loose[j] = v * v
         tight[i] = loose[i] = ZERO
     s.tight[pairs:] = ZERO
     s.loose[pairs:] = ZERO
+
+
+@kernel
+def wanted_pairs(fewer: int) -> int:
+    """Return how many pairs' values are averaged, 4 to 12, where the smaller print has so many minutiae."""
+    return 4 + int(_f(8.0) / (ONE + math.exp(_f(-0.4) * (_f(fewer) - _f(20.0)))) + HALF)
 
 
 @kernel
@@ -107,7 +128,7 @@ def relax(pairs: int, fewer: int, s: Scratch) -> np.float32:
     for i in range(MAX_PAIRS):
         value[i] = gamma[i]
     share = HALF / _f(fewer - 1)
-    for _ in range(_RELAXATIONS):
+    for _ in range(RELAXATIONS):
         multiply(s.tight, value, following)
         for i in range(MAX_PAIRS):
             value[i] = HALF * value[i] + share * following[i]
@@ -119,7 +140,7 @@ def relax(pairs: int, fewer: int, s: Scratch) -> np.float32:
         for j in range(MAX_PAIRS):
             place += (rest[j] > rest[i]) | ((rest[j] == rest[i]) & (j < i))
         following[place] = value[i]
-    wanted = 4 + int(_f(8.0) / (ONE + math.exp(_f(-0.4) * (_f(fewer) - _f(20.0)))) + HALF)
+    wanted = wanted_pairs(fewer)
     total = ZERO
     for i in range(min(wanted, pairs)):
         total += following[i]
@@ -133,7 +154,7 @@ def anchors(pairs: int, s: Scratch) -> int:
     multiply(s.tight, s.pair[GAMMA], support)
     for i in range(pairs):
         value[i] = support[i]
-    for _ in range(_ANCHORINGS):
+    for _ in range(ANCHORINGS):
         multiply(s.loose, value, following)
         most = ZERO
         for i in range(pairs):
@@ -145,7 +166,7 @@ def anchors(pairs: int, s: Scratch) -> int:
             value[i] = math.sqrt(following[i] / most)
     kept = 0
     for i in range(pairs):
-        if value[i] > _ANCHOR:
+        if value[i] > ANCHOR:
             s.pairs[0, kept], s.pairs[1, kept] = s.pairs[0, i], s.pairs[1, i]
             for row in range(GAMMA):
                 s.pair[row, kept] = s.pair[row, i]

@@ -21,7 +21,7 @@ from biometrik.fingerprint.kernels import (
 )
 from biometrik.fingerprint.matchers import cylinders
 from biometrik.fingerprint.matchers.cylinders import CylinderMatcher
-from biometrik.fingers import Minutiae
+from biometrik.fingers import MAX_MINUTIAE, Minutiae
 from tests.unit.fingerprint.lanes_in_numpy import TWINS
 
 _ONE = np.zeros(1, dtype=np.int64)
@@ -163,6 +163,11 @@ def test_packed_data_is_read_only_and_padded(rng: np.random.Generator) -> None:
     assert (packed.x[13:] == kernels.NOWHERE_PX).all()
     assert not packed.norm[13:].any()
     assert not packed.words.reshape(DIRECTIONS, 16)[:, 13:].any()
+
+
+def test_rows_have_room_for_the_last_step() -> None:
+    scratch = kernels.scratch()
+    assert min(row.shape[-1] for row in (scratch.code, scratch.pair, scratch.moved)) >= MAX_MINUTIAE + kernels.LANES
 
 
 def test_unknown_quality_weighs_like_good(rng: np.random.Generator) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.fingerprint.kernels.compiling import kernel
-from biometrik.fingers import MAX_MINUTIAE
 
 _f, _i = np.float32, np.int32
 ZERO: Final = _f(0.0)
@@ -18,7 +17,8 @@ TWO: Final = _f(2.0)
 MAX_PAIRS: Final = 16
 #: Where the padding lies, pixels.
 NOWHERE_PX: Final = -10_000.0
-#: Length of rows: 17 cache lines, so that rows begin at one and do not alias in the lower 12 bits of addresses.
+#: Length of rows: MAX_MINUTIAE and a step more. 17 cache lines, so that rows begin at one and do not alias in the lower
+#: 12 bits of addresses.
 _ROOM: Final = 272
 
 
@@ -103,7 +103,6 @@ MX, MY, MCOS, MSIN, EXACT, EXCESS = range(6)
 
 def scratch() -> Scratch:
     """Return room for comparisons of templates of any size."""
-    assert _ROOM > MAX_MINUTIAE
     return Scratch(
         code=np.zeros(_ROOM, dtype=np.int32),
         place=np.zeros(_ROOM, dtype=np.int32),

@@ -468,13 +468,15 @@ def compare_many(probe: Any, references: Any, chosen: Any, normals: Any, similar
 
 
 @_launched
-def screen_many(probe: Any, references: Any, chosen: Any, most: int, promise: Any) -> None:
-    """Fill promises as :func:`.screening.screen_many`: a block of THREADS threads for each chosen template."""
+def screen_many(probe: Any, references: Any, chosen: Any, most: Any, promise: Any) -> None:
+    """Fill promises as :func:`.screening.screen_many`: a block of THREADS threads for each of ``chosen``.
+
+    ``most`` is at most THREADS.
+    """
     votes = cuda.shared.array((3, THREADS), float32)
-    i, a = cuda.blockIdx.x, cuda.threadIdx.x
-    t = chosen[i]
+    t, a = chosen[cuda.blockIdx.x], cuda.threadIdx.x
     b0, nb = references.offsets[t], references.minutiae[t]
-    used = _smaller(probe.minutiae[0], most) if nb > 0 else _i(0)
+    used = _smaller(probe.minutiae[0], _i(most)) if nb > 0 else _i(0)
     if a < used:
         p = probe.offsets[0] + a
         scale, best = probe.norm[p] * _SCREEN_STEPS, _i(0)
@@ -489,8 +491,8 @@ def screen_many(probe: Any, references: Any, chosen: Any, most: int, promise: An
     cuda.syncthreads()
     if a == 0:
         total = along = across = ZERO
-        for k in range(used):
-            total += votes[0, k]
-            along += votes[1, k]
-            across += votes[2, k]
-        promise[i] = total + _f(math.sqrt(along * along + across * across)) + _larger(along, ZERO)
+        for i in range(used):
+            total += votes[0, i]
+            along += votes[1, i]
+            across += votes[2, i]
+        promise[cuda.blockIdx.x] = total + _f(math.sqrt(along * along + across * across)) + _larger(along, ZERO)

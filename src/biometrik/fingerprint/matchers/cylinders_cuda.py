@@ -58,14 +58,14 @@ class CudaCylinderMatcher(CylinderMatcher):
     def _screen(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
     ) -> None:
-        self._promised(probe, references, chosen, SCREENED, promise)
+        self._guess(probe, references, chosen, SCREENED, promise)
 
     def _glance(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
     ) -> None:
-        self._promised(probe, references, chosen, GLANCED, promise)
+        self._guess(probe, references, chosen, GLANCED, promise)
 
-    def _promised(
+    def _guess(
         self,
         probe: Cylinders,
         references: Cylinders,
@@ -77,7 +77,7 @@ class CudaCylinderMatcher(CylinderMatcher):
             return
         found = _cuda.device_array(len(chosen), np.float32)
         launch = kernels.screen_many[len(chosen), kernels.THREADS]
-        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), np.int32(most), found)
+        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), most, found)
         found.copy_to_host(promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:

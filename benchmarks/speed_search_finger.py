@@ -36,10 +36,10 @@ _SUBJECTS: Final = 100_000
 #: Right and left index finger.
 _POSITIONS: Final = (2, 7)
 #: Mated searches: of subjects whose templates are drawn, and of subjects whose prints are drawn as images.
-_DRAWN_PROBES: Final = 120
-_IMAGED_PROBES: Final = 30
+_DRAWN_PROBES: Final = 90
+_IMAGED_PROBES: Final = 20
 #: Searches whose time is taken in both forms.
-_TIMED: Final = 12
+_TIMED: Final = 9
 _PORTION: Final = 1000
 _CONTRACT: Final = "synthetic@1"
 

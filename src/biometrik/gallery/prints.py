@@ -103,10 +103,11 @@ class PrintIndex:
     Attributes
     ----------
     recall_claimed : float
-        Share of mated searches whose first candidate a staged search finds as an exhaustive one does.
+        Share of mated searches by two fingers that have the mate first in a staged search: 58 of 60 and 146 of 150 had,
+        among 30,000 synthetic subjects (ADR 11).
     """
 
-    recall_claimed: Final = 0.99
+    recall_claimed: Final = 0.96
 
     def __init__(self, comparator_of: Callable[[], Comparator], exhaustive_templates: int) -> None:
         self._comparator_of = comparator_of

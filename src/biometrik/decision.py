@@ -7,7 +7,7 @@ traits are compared, the rates of those that are there become one (:mod:`biometr
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,10 @@ from biometrik.types import Component, Interval, Modality, Outcome, Quality, Sam
 _RATE_TOLERANCE: Final = 2e-10
 #: … and a score this near below the threshold reaches it: more than the same distance on the score's scale.
 _SCORE_TOLERANCE: Final = 1e-8
+#: Rates are searched for in two passes of so many steps: to 40 / 256² powers of ten, a hundredth of a score.
+_STEPS: Final = 256
+#: A bound of no false match at all counts as this where bounds are fused, so that it has a logarithm.
+_LEAST_RATE: Final = 1e-300
 
 
 def to_score(rate: float) -> float:
@@ -272,28 +276,39 @@ def _tightest(compared: Mapping[Trait, int], scales: Mapping[Modality, Scale]) -
 
 
 def _achieved(fmr: float, compared: Mapping[Trait, int], scales: Mapping[Modality, Scale]) -> Interval:
-    # At the point where all traits have the same rate, or as near to it as their evidence reaches.
-    def shares(common: float) -> dict[Trait, float]:
-        floor = {trait: any_of(scales[trait.modality].tightest_fmr, n) for trait, n in compared.items()}
-        return {trait: max(common, lowest) for trait, lowest in floor.items()}
+    # Of several traits at the point where all have the same rate, or as near to it as their evidence reaches.
+    floors = {trait: any_of(scales[trait.modality].tightest_fmr, n) for trait, n in compared.items()}
+    common = fmr if len(compared) == 1 else _common_rate(fmr, floors)
+    measured: dict[Trait, Interval] = {}
+    for trait, n in compared.items():
+        scale = scales[trait.modality]
+        single = max(each_of(max(common, floors[trait]), n), scale.tightest_fmr)
+        measured[trait] = _spread(scale.interval_at(single), n)
+    if len(measured) == 1:
+        (interval,) = measured.values()
+        return interval
 
-    low, high = -40.0, 0.0  # powers of ten: the fused rate grows with the common one
-    for _ in range(60 if len(compared) > 1 else 0):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fused_rate(shares(10.0**middle)) < fmr else (low, middle)
-    common = shares(10.0**high) if len(compared) > 1 else dict.fromkeys(compared, fmr)
-    measured = {
-        trait: _spread(
-            scales[trait.modality].interval_at(max(each_of(rate, n), scales[trait.modality].tightest_fmr)), n
-        )
-        for (trait, rate), n in zip(common.items(), compared.values(), strict=True)
-    }
+    def fused(of: Callable[[Interval], float]) -> float:
+        return fused_rate({trait: max(of(interval), _LEAST_RATE) for trait, interval in measured.items()})
+
     return Interval(
-        fused_rate({trait: interval.value for trait, interval in measured.items()}),
-        fused_rate({trait: interval.low for trait, interval in measured.items()}),
-        fused_rate({trait: interval.high for trait, interval in measured.items()}),
+        fused(lambda interval: interval.value or interval.high),  # where no false match was seen, its bound
+        fused(lambda interval: interval.low),
+        fused(lambda interval: interval.high),
         min(interval.confidence for interval in measured.values()),
     )
+
+
+def _common_rate(fmr: float, floors: Mapping[Trait, float]) -> float:
+    # The largest rate that traits may all have so that they are fused to no more than fmr. What is fused grows with it:
+    # found among powers of ten, then among those between two of them.
+    low, high = -40.0, 0.0
+    for _ in range(2):
+        powers = np.linspace(low, high, _STEPS)
+        rates = np.maximum(10.0 ** powers[:, None], np.array([*floors.values()]))
+        found = int(np.searchsorted(fused_rates(rates, tuple(floors)), fmr, side="right"))
+        low, high = float(powers[max(0, found - 1)]), float(powers[min(found, _STEPS - 1)])
+    return 10.0**low
 
 
 def _spread(single: Interval, count: int) -> Interval:

@@ -14,7 +14,7 @@ from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.features import Compared
 from biometrik.reasons import Reason
 from biometrik.scale import CalibrationPoint
-from biometrik.types import FACE, Interval, Modality, Outcome, Quality, QualityComponent, SampleReport
+from biometrik.types import FACE, Interval, Modality, Outcome, Quality, QualityComponent, SampleReport, Trait
 
 #: Non-mated similarities of this table are uniform on 0..1: FMR(t) = 1 − t, down to 1e-4.
 SCORES = np.arange(0, 40.5, 0.5)
@@ -152,3 +152,34 @@ def test_the_fpir_asked_for_is_kept_over_a_gallery(rng: np.random.Generator) -> 
     best = rng.random((searches, subjects, references)).max(axis=2).max(axis=1)
     found = np.mean([_score(s, references) >= threshold for s in best])
     assert found == pytest.approx(target, abs=4 * math.sqrt(target / searches))
+
+
+def test_several_traits_state_what_was_achieved_together() -> None:
+    fingers = {FACE: 1, Trait.finger(2): 1, Trait.finger(7): 3}
+    scales = {Modality.FACE: TABLE, Modality.FINGER: TABLE}
+    for target in (1e-2, 1e-4, 1e-6):
+        operating = decision.verification(fingers, scales, target, 2)
+        assert operating.threshold == pytest.approx(decision.to_score(target))
+        assert operating.achieved.value == pytest.approx(target, rel=0.02)
+        assert operating.achieved.low < operating.achieved.value < operating.achieved.high
+    with pytest.raises(ThresholdUnsupportedError, match=r"uniform supports .* for 3 trait\(s\)") as caught:
+        decision.verification(fingers, scales, 1e-30, 2)
+    assert (
+        decision.verification(fingers, scales, caught.value.tightest, 2).achieved.value <= caught.value.tightest * 1.01
+    )
+
+
+def test_traits_together_reach_further_than_each_and_are_named_once() -> None:
+    both = {FACE: Compared(1.0), Trait.finger(2): Compared(1.0)}
+    scales = {Modality.FACE: TABLE, Modality.FINGER: TABLE}
+    score, components = decision.score_of(both, scales, 1)
+    assert score > max(component.score for component in components)
+    assert all(component.capped for component in components)
+    assert decision.ids(both, scales) == TABLE.id
+    many = decision.scores_of(
+        {trait: np.array([1.0, 0.5, np.nan], dtype=np.float32) for trait in both},
+        {trait: np.array([1, 1, 1]) for trait in both},
+        scales,
+    )
+    assert many[0] == pytest.approx(score)
+    assert many[0] > many[1] > many[2] == 0.0

@@ -1,7 +1,6 @@
 """A counter talks to a station, which captures, and to the service, which decides: three programs, one enrolment."""
 
 import asyncio
-import datetime
 import json
 import time
 from collections.abc import Iterator
@@ -11,18 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrik.calibration import CalibrationTable
 from biometrik.client import AsyncStationClient, Client, StationClient
-from biometrik.config import EngineConfig
 from biometrik.errors import PermissionDeniedError, SessionNotFoundError, TransactionConflictError
 from biometrik.fingers import FingerPosition
 from biometrik.gallery.stores.sqlite import STORE
 from biometrik.guidance import Guidance
 from biometrik.imaging import encode_png
 from biometrik.reasons import Reason
-from biometrik.recognition import Recognition
 from biometrik.samples import Sample
-from biometrik.scale import CalibrationPoint
 from biometrik.synthetic.fingerprints import draw_finger
 from biometrik.synthetic.impressions import draw_impression
 from biometrik.synthetic.marking import png
@@ -30,12 +25,9 @@ from biometrik.types import (
     FACE,
     FINGER_NAMES,
     EnrollmentOutcome,
-    EvidenceKind,
     FaceImage,
-    Interval,
     MissingReason,
     MissingSample,
-    Modality,
     RequestContext,
     Trait,
 )
@@ -81,24 +73,6 @@ def station(tmp_path_factory: pytest.TempPathFactory, portrait: FaceImage) -> It
         yield process
 
 
-@pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a server's settings with evidence for fingers: invented, but of the size that these prints have.
-
-    Different fingers of these ten have similarities up to 0.63, two impressions of one 0.97 and more.
-    """
-    contract = Recognition(EngineConfig()).comparison_id(Modality.FINGER)
-    rows = ((0.0, 0.0, 1.0), (20.0, 0.6, 1e-2), (30.0, 0.7, 1e-3), (46.0, 0.85, 10**-4.6))
-    points = tuple(CalibrationPoint(score, similarity, Interval(fmr, fmr, fmr)) for score, similarity, fmr in rows)
-    day = datetime.date(2026, 11, 24)
-    table = CalibrationTable(
-        "e2e", contract, points, "invented", 10, 20, 0, 10, 180, day, "none", EvidenceKind.SYNTHETIC
-    )
-    file = tmp_path_factory.mktemp("evidence") / "fingers.json"
-    file.write_text(table.to_json(), "utf-8")
-    return f"[engine]\ncalibrations = [{json.dumps(str(file))}]\n"
-
-
 def taken(
     station: StationClient, device_id: str, position: FingerPosition = FingerPosition.UNKNOWN
 ) -> tuple[Sample, list[Guidance]]:
@@ -136,9 +110,9 @@ def enrol(counter: Client, station: StationClient, session_id: str) -> list[str]
 
 
 def test_ten_fingers_and_a_face_are_enrolled_in_spite_of_two_faults_and_the_log_tells(
-    station: StationProcess, evidence: str, tmp_path: Path
+    station: StationProcess, tmp_path: Path
 ) -> None:
-    with ServerProcess(tmp_path, evidence) as server, server.client() as counter, station.station() as devices:
+    with ServerProcess(tmp_path) as server, server.client() as counter, station.station() as devices:
         nothing = Fault(Trouble.NOTHING)
         devices.script(SCANNER, nothing, nothing, Fault(Trouble.SAME_FINGER), nothing, Fault(Trouble.UNPLUG, 0.05))
         who = RequestContext(operator_ref="officer-7", station_ref="station-1", consent_ref="form-1")
@@ -176,9 +150,7 @@ def enrolment_event(path: Path) -> dict[str, str]:
     return dict(event.details)
 
 
-def test_an_operator_marks_overrides_and_restarts_and_nobody_else_can(
-    station: StationProcess, evidence: str, tmp_path: Path
-) -> None:
+def test_an_operator_marks_overrides_and_restarts_and_nobody_else_can(station: StationProcess, tmp_path: Path) -> None:
     tokens = {name: new_token() for name in ("counter", "other", "gate")}
     clients = "".join(
         f'[[clients]]\nname = "{name}"\nscopes = {scopes}\ntoken_sha256 = "{digest}"\n'
@@ -189,7 +161,7 @@ def test_an_operator_marks_overrides_and_restarts_and_nobody_else_can(
     right, middle = Trait.finger(2), Trait.finger(3)
     amputated = MissingSample(FingerPosition.RIGHT_MIDDLE, MissingReason.AMPUTATED, permanent=True)
     with (
-        ServerProcess(tmp_path, clients + evidence) as server,
+        ServerProcess(tmp_path, clients) as server,
         server.client(token=tokens["counter"][0]) as counter,
         server.client(token=tokens["other"][0]) as other,
         server.client(token=tokens["gate"][0]) as gate,

@@ -308,7 +308,7 @@ def _common_rate(fmr: float, floors: Mapping[Trait, float]) -> float:
         rates = np.maximum(10.0 ** powers[:, None], np.array([*floors.values()]))
         found = int(np.searchsorted(fused_rates(rates, tuple(floors)), fmr, side="right"))
         low, high = float(powers[max(0, found - 1)]), float(powers[min(found, _STEPS - 1)])
-    return 10.0**low
+    return float(10.0**low)
 
 
 def _spread(single: Interval, count: int) -> Interval:

@@ -1,5 +1,6 @@
 """Exact search of a million SYNTHETIC faces: time, answers, memory and writes, beside a flat FAISS index."""
 
+import ctypes
 import os
 import threading
 import time
@@ -32,7 +33,8 @@ _CHECKED: Final = 10_000
 _BATCHES: Final = (1, 8, 32)
 _ROUNDS: Final = 7
 _WRITES_PER_S: Final = 200
-_BESIDE_S: Final = 4.0
+_TURN_S: Final = 1.0
+_TURNS: Final = 11
 #: More than 128 float32 products of unit vectors err by.
 _ROUNDING: Final = 1e-5
 #: What a scan reads of a row: codes, a scale; of 32 rows: two bounds and which are in use.
@@ -124,6 +126,7 @@ def _filled() -> tuple[Any, Index, float, float]:
 
 
 def _anonymous_bytes() -> int:
+    ctypes.CDLL(None).malloc_trim(0)  # else freed memory of the drawing would be used again, and seem to be none
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):
             return 1024 * int(line.split()[1])
@@ -208,21 +211,25 @@ def _write_times(reference: Any, ours: Index) -> dict[str, float]:
 
 def _beside(ours: Index, probes: NDArray[np.float32]) -> float:
     # Throughput of one thread's searches at batch 8 beside steady updates, as a share of that without, in turns.
-    counts = {False: 0, True: 0}
-    for turn in range(4):
+    shares = []
+    for _ in range(_TURNS):
+        alone = _searches(ours, probes)
         done = threading.Event()
         writer = threading.Thread(target=_write_steadily, args=(ours, done))
-        if turn % 2:
-            writer.start()
-        end = time.perf_counter() + _BESIDE_S
-        while time.perf_counter() < end:
-            start = 8 * (counts[bool(turn % 2)] % 1000)
-            ours.search(probes[start : start + 8], _COUNT)
-            counts[bool(turn % 2)] += 1
-        if turn % 2:
-            done.set()
-            writer.join()
-    return counts[True] / counts[False]
+        writer.start()
+        shares.append(_searches(ours, probes) / alone)
+        done.set()
+        writer.join()
+    return float(np.median(shares))
+
+
+def _searches(ours: Index, probes: NDArray[np.float32]) -> int:
+    count, end = 0, time.perf_counter() + _TURN_S
+    while time.perf_counter() < end:
+        start = 8 * (count % 1000)
+        ours.search(probes[start : start + 8], _COUNT)
+        count += 1
+    return count
 
 
 def _write_steadily(ours: Index, done: threading.Event) -> None:

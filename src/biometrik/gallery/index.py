@@ -182,7 +182,7 @@ def _checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     ids = _int64("ids", ids)
     if len(ids) and ids.min() < 0:
         raise InvalidInputError(f"ids: expected 0 or more, got {ids.min()}")
-    if len(np.unique(ids)) != len(ids):
+    if len(ids) > 1 and len(np.unique(ids)) != len(ids):
         raise InvalidInputError("ids: expected distinct ids")
     return ids
 

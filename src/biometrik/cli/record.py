@@ -58,7 +58,7 @@ class Given:
             metavar="CODE",
             min=0,
             max=15,
-            help="Which finger, where the record says none: 1 to 5 the right thumb to little finger, 6 to 10 the left.",
+            help="Which finger, where the record says none: 1 to 5 from the right thumb, 6 to 10 from the left.",
         ),
     ] = 0
     ppi: Annotated[float | None, Option("--ppi", metavar="PPI", help="Pixels an inch of a bare image.")] = None
@@ -122,12 +122,10 @@ def convert(
     """
     from biometrik.cli import schema
     from biometrik.cli.screens import record as screen
-    from biometrik.errors import InvalidInputError
     from biometrik.formats.record_report import RecordType
     from biometrik.imaging import read_file
 
-    if out.exists() and not force:  # before the work, and again when the file is put there
-        raise InvalidInputError(f"{out}: expected no such file yet, got one; name another, or replace it with --force")
+    _refuse_to_replace(out, force=force)  # before the work, and again when the file is put there
     data, target = read_file(file), RecordType(to)
     if address := address_of(service):
         from biometrik.client import Client
@@ -149,23 +147,27 @@ def convert(
 
 def _put(path: Path, data: bytes, *, force: bool) -> None:
     # Beside its place first, so that a power cut leaves the old file or the new one. A template is nobody else's to
-    # read: mkstemp makes files for their owner alone.
+    # read: temporary files are their owner's alone.
     from biometrik.errors import InvalidInputError
 
-    part = ""
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if force:
-            os.replace(part, path)
-            part = ""
-        else:
-            os.link(part, path)  # fails where somebody else has put a file meanwhile
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent, delete=False) as stream:
+            part = Path(stream.name)
+            try:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+                _refuse_to_replace(path, force=force)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise InvalidInputError(f"{path}: expected to write there, got {error.strerror or error}") from None
-    finally:
-        if part:
-            os.unlink(part)
+
+
+def _refuse_to_replace(path: Path, *, force: bool) -> None:
+    from biometrik.errors import InvalidInputError
+
+    if path.exists() and not force:
+        raise InvalidInputError(f"{path}: expected no such file yet, got one; name another, or replace it with --force")

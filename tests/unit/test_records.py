@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from biometrik.errors import (
 )
 from biometrik.finger_imaging import decode_print
 from biometrik.fingerprint import payload
+from biometrik.fingerprint.matching import MATCHERS, Matcher
 from biometrik.fingers import FingerPosition, FingerprintImage, Minutiae
 from biometrik.formats import catalogue, cbeff, iso19794_4
 from biometrik.formats.image_record import ImageCoding, ImageRecord, ImageView
@@ -36,8 +38,8 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (48, 40)).astype(np.uint8)
 PRINT = FingerprintImage(PIXELS, 500.0, FingerPosition.LEFT_INDEX)
 
 
-def _minutiae(count: int = 9) -> Minutiae:
-    rng = np.random.default_rng(7)
+def _minutiae(count: int = 9, seed: int = 7) -> Minutiae:
+    rng = np.random.default_rng(seed)
     return Minutiae(
         rng.integers(0, 300, count).astype(np.float32),
         rng.integers(0, 400, count).astype(np.float32),
@@ -237,6 +239,20 @@ def test_templates_of_a_record_have_a_contract_of_their_own() -> None:
     assert made.losses == ("view 1: quality",)
     with pytest.raises(UnsupportedFormatError):
         records.templates_from_record(_images(ImageView.of(PRINT)))
+
+
+def test_templates_of_records_from_elsewhere_can_be_matched() -> None:
+    matcher: Matcher[Any] = MATCHERS.load("cylinders")()
+
+    def prepared(seed: int, target: RecordFormat) -> Any:
+        view = MinutiaeView.of(_minutiae(40, seed))
+        data = catalogue.write_minutiae(MinutiaeRecord((view,)), target)
+        (template,) = records.templates_from_record(data)
+        return matcher.prepare(payload.unpack(template.payload))
+
+    iso, ansi = prepared(1, RecordFormat.ISO_19794_2_2005), prepared(1, RecordFormat.ANSI_378_2004)
+    other = prepared(2, RecordFormat.ANSI_378_2004)
+    assert matcher.compare(iso, ansi) > 2 * matcher.compare(iso, other)
 
 
 def test_our_template_becomes_a_record_and_a_face_s_does_not() -> None:

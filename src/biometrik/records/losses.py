@@ -15,7 +15,7 @@ _SAME: Final = 1e-3
 
 
 def losses_of(before: Record, after: Record) -> tuple[str, ...]:
-    # What was read, held against what is read of what was written.
+    """Return, in words, what a record says and its successor does not, or less exactly."""
     losses: list[str] = []
     if isinstance(before, MinutiaeRecord) and isinstance(after, MinutiaeRecord) and before.product != after.product:
         losses.append("product identifier")

@@ -56,7 +56,20 @@ View: TypeAlias = MinutiaeView | ImageView
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    # What octets say; `record` is None where nothing in them can be read here.
+    """What octets say.
+
+    Parameters
+    ----------
+    type : RecordType
+        What they are.
+    record : MinutiaeRecord or ImageRecord or None
+        Their prints; None where nothing in them can be read here.
+    blocks, contents : tuple
+        Of CBEFF: each block, and what it was found to be.
+    notes : tuple of str
+        Departures that were forgiven, and what was left out.
+    """
+
     type: RecordType
     record: Record | None
     blocks: tuple[cbeff.Bir, ...] = ()
@@ -65,7 +78,10 @@ class Opened:
 
 
 def open_record(data: bytes, stated: Stated, limits: ImageLimits | None = None) -> Opened:
-    # Without limits, encoded images are looked at, not decoded.
+    """Return what octets say; see :func:`biometrik.records.inspect` for what is raised.
+
+    Without ``limits``, encoded images are looked at, not decoded.
+    """
     if not isinstance(data, bytes):
         raise InvalidInputError(f"record: expected bytes, got {type(data).__name__}")
     if len(data) > _MAX_BYTES:
@@ -113,6 +129,7 @@ _TEMPLATE_START: Final = Template(Modality.FINGER, "any", b"1").to_bytes()[:4]
 
 
 def read_as(data: bytes, kind: RecordType, stated: Stated, limits: ImageLimits | None) -> Record:
+    """Return the prints in octets of a known type that is not CBEFF."""
     if kind in MINUTIAE:
         return catalogue.read_minutiae(data, strict=False)
     if kind in IMAGES:
@@ -209,7 +226,7 @@ def views_of(record: Record) -> tuple[View, ...]:
 
 
 def over(record: Record, views: Sequence[View]) -> Record:
-    # One record with other views of its own kind.
+    """Return a record with other prints of its own kind."""
     return replace(record, views=tuple(views))  # type: ignore[arg-type]  # views are of the record's kind
 
 
@@ -218,12 +235,13 @@ def _placed(view: View, position: FingerPosition) -> View:
 
 
 def chosen(record: Record, view: int) -> Record:
+    """Return a record of one print, counted from 1, or of all for 0; raises InvalidInputError for another number."""
     if not 0 <= view <= len(record.views):
         raise InvalidInputError(f"view: expected 1..{len(record.views)}, or 0 for all, got {view}")
     return over(record, record.views[view - 1 : view]) if view else record
 
 
 def native_type(opened: Opened) -> RecordType | None:
-    # The record format that what was read stands in, if it is one and the same.
+    """Return the format that what was read stands in, if it is one and the same."""
     kinds = {opened.type} if not opened.blocks else {kind for kind in opened.contents if kind is not None}
     return kinds.pop() if len(kinds) == 1 else None

@@ -35,6 +35,7 @@ _REGISTERED: Final = {
 def written(
     record: Record, target: RecordType, native: RecordType | None, limits: ImageLimits
 ) -> tuple[bytes, tuple[str, ...]]:
+    """Return a record as octets of another format, and what that lost; see :func:`biometrik.records.convert`."""
     if target in (_T.CBEFF_XML, _T.CBEFF_SIMPLE):
         return _wrapped(record, target, native)
     if isinstance(record, MinutiaeRecord):
@@ -57,6 +58,7 @@ def _minutiae_writer(target: RecordType) -> Callable[[MinutiaeRecord], bytes]:
 
 
 def template_of(view: MinutiaeView) -> Template:
+    """Return a print's minutiae as a template of the contract for what came from a record."""
     return Template(Modality.FINGER, RECORD_CONTRACT, payload.pack(view.minutiae), int(view.position))
 
 
@@ -142,4 +144,5 @@ _THUMBS: Final = {
 
 
 def quality_of(view: View) -> int | None:
+    """Return the first quality that a print has; None where there is none or it could not be computed."""
     return view.qualities[0].score if view.qualities else None

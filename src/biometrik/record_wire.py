@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import Any, Final
 
-from biometrik.errors import InvalidInputError
-from biometrik.fingers import FingerPosition, Impression
 from biometrik.formats.record_report import (
     BlockReport,
     Conversion,
@@ -13,20 +11,10 @@ from biometrik.formats.record_report import (
     Stated,
     ViewReport,
 )
-from biometrik.v1 import record_pb2, sample_pb2, sample_service_pb2
-from biometrik.wire import EnumMap, time_from_wire, time_to_wire
+from biometrik.v1 import record_pb2, sample_service_pb2
+from biometrik.wire import IMPRESSIONS, EnumMap, finger_position, time_from_wire, time_to_wire
 
 TYPES: Final = EnumMap(RecordType, record_pb2.RecordType, "RECORD_TYPE_")
-_IMPRESSIONS: Final = {
-    Impression.LIVE_PLAIN: sample_pb2.IMPRESSION_LIVE_PLAIN,
-    Impression.LIVE_ROLLED: sample_pb2.IMPRESSION_LIVE_ROLLED,
-    Impression.NONLIVE_PLAIN: sample_pb2.IMPRESSION_NONLIVE_PLAIN,
-    Impression.NONLIVE_ROLLED: sample_pb2.IMPRESSION_NONLIVE_ROLLED,
-    Impression.LATENT: sample_pb2.IMPRESSION_LATENT,
-    Impression.SWIPE: sample_pb2.IMPRESSION_SWIPE,
-    Impression.LIVE_CONTACTLESS: sample_pb2.IMPRESSION_LIVE_CONTACTLESS,
-}
-_TAKEN: Final = {number: impression for impression, number in _IMPRESSIONS.items()}
 
 
 def record_to_wire(data: bytes, stated: Stated) -> record_pb2.Record:
@@ -45,7 +33,7 @@ def record_from_wire(message: record_pb2.Record) -> tuple[bytes, Stated]:
     """Return a record's octets and what is known of them."""
     return message.data, Stated(
         type=TYPES.from_wire(message.type) if message.type else None,
-        position=_position(message.position),
+        position=finger_position(message.position),
         ppi=message.ppi or None,
         width_px=message.width_px,
         height_px=message.height_px,
@@ -129,7 +117,7 @@ def _block_from_wire(message: record_pb2.RecordBlock) -> BlockReport:
 def _view_to_wire(view: ViewReport) -> record_pb2.RecordView:
     return record_pb2.RecordView(
         position=int(view.position),  # type: ignore[arg-type]  # the codes are the contract's numbers
-        impression=_IMPRESSIONS[view.impression],
+        impression=IMPRESSIONS.to_wire(view.impression),
         width_px=view.width_px,
         height_px=view.height_px,
         x_ppi=view.x_ppi,
@@ -142,11 +130,9 @@ def _view_to_wire(view: ViewReport) -> record_pb2.RecordView:
 
 
 def _view_from_wire(message: record_pb2.RecordView) -> ViewReport:
-    if message.impression not in _TAKEN:
-        raise InvalidInputError(f"impression: expected one of the contract, got number {message.impression}")
     return ViewReport(
-        _position(message.position),
-        _TAKEN[message.impression],
+        finger_position(message.position),
+        IMPRESSIONS.from_wire(message.impression),
         message.width_px,
         message.height_px,
         _optional(message, "x_ppi"),
@@ -156,13 +142,6 @@ def _view_from_wire(message: record_pb2.RecordView) -> ViewReport:
         _optional(message, "quality"),
         _time(message, "captured_at"),
     )
-
-
-def _position(number: int) -> FingerPosition:
-    try:
-        return FingerPosition(number)
-    except ValueError:
-        raise InvalidInputError(f"position: expected 0..15, got {number}") from None
 
 
 def _optional(message: Any, name: str) -> Any:

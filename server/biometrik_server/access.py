@@ -32,6 +32,8 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/biometrik.v1.SampleService/AssessQuality": frozenset({Scope.VERIFY, Scope.ENROLL}),
     "/biometrik.v1.SampleService/ExtractTemplates": frozenset({Scope.VERIFY, Scope.ENROLL}),
     "/biometrik.v1.SampleService/CompareSamples": frozenset({Scope.VERIFY, Scope.ENROLL}),
+    "/biometrik.v1.SampleService/InspectRecord": frozenset({Scope.VERIFY, Scope.ENROLL}),
+    "/biometrik.v1.SampleService/ConvertRecord": frozenset({Scope.VERIFY, Scope.ENROLL}),
     "/biometrik.v1.SampleService/UploadSample": frozenset({Scope.VERIFY, Scope.ENROLL, Scope.IDENTIFY}),
     **{
         f"/biometrik.v1.EnrollmentService/{method}": frozenset({Scope.ENROLL})

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from biometrik import records
 from biometrik.errors import (
     ImageError,
     InvalidInputError,
     InvalidPositionError,
+    PayloadTooLargeError,
     RecordFormatError,
     ResolutionMissingError,
     UnsupportedFormatError,
@@ -17,10 +19,12 @@ from biometrik.finger_imaging import decode_print, raw_print
 from biometrik.fingers import FingerPosition, Impression
 from biometrik.formats import iso19794_4
 from biometrik.formats.image_record import ImageCoding
+from biometrik.formats.record_report import Conversion
 from biometrik.imaging import ImageLimits, format_of
+from biometrik.record_wire import TYPES, record_from_wire
 from biometrik.samples import Sample, UnreadableSample, decoded, decoded_print
 from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, SampleOrigin, Trait
-from biometrik.v1 import decision_pb2, sample_pb2
+from biometrik.v1 import decision_pb2, sample_pb2, sample_service_pb2
 from biometrik.wire import IMPRESSIONS, finger_position, origin_from_wire, template_from_wire
 from biometrik_server.calls import CURRENT
 from biometrik_server.config import Policy, ServerConfig
@@ -46,6 +50,8 @@ FINGER_FORMATS: Final = {
 }
 MAX_PAGE: Final = 1000
 _DEFAULT_PAGE: Final = 100
+#: Of an answer's octets, what is not a record's: losses and departures, at most 64 lines of a record each.
+_ANSWER_ROOM_BYTES: Final = 256 << 10
 
 
 class Converter:
@@ -62,6 +68,7 @@ class Converter:
     def __init__(self, config: ServerConfig, uploads: Uploads) -> None:
         parameters = config.engine.parameters()
         self._limits: ImageLimits = parameters.limits
+        self._max_record_bytes = max(1, config.limits.max_message_bytes - _ANSWER_ROOM_BYTES)
         self._max_samples = parameters.max_samples
         self._policies = config.policies
         self._uploads = uploads
@@ -81,6 +88,19 @@ class Converter:
             template_from_wire(m.template) if m.WhichOneof("kind") == "template" else self._sample(m.sample)
             for m in messages
         ]
+
+    def converted(self, request: sample_service_pb2.ConvertRecordRequest) -> Conversion:
+        """Return a record in another format; raises PayloadTooLargeError for one that no answer could hold."""
+        data, stated = record_from_wire(request.record)
+        # A pixel is an octet of the answer at most; what could not be sent is not decoded.
+        limits = replace(self._limits, max_pixels=min(self._limits.max_pixels, self._max_record_bytes))
+        made = records.convert(data, TYPES.from_wire(request.target), stated, view=request.view, limits=limits)
+        if len(made.data) > self._max_record_bytes:
+            raise PayloadTooLargeError(
+                f"record: expected at most {self._max_record_bytes} octets for an answer, got {len(made.data)}; "
+                "convert its views one by one"
+            )
+        return made
 
     def max_fmr(self, threshold: decision_pb2.Threshold) -> float:
         """Return the target FMR that a request asks for."""

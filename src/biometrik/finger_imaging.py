@@ -27,7 +27,7 @@ from biometrik.errors import (
     UnsupportedFormatError,
 )
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression
-from biometrik.image_headers import ImageHeader
+from biometrik.image_headers import ImageHeader, read_header
 from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
 
 #: Resolutions that scanners of the field have, pixels an inch, and how near a file must come to one of them to be
@@ -169,6 +169,19 @@ def raw_print(
         raise DamagedImageError(f"image: expected {width_px * height_px} bytes of raw pixels, got {len(data)}")
     pixels = np.frombuffer(data, dtype=np.uint8).reshape(height_px, width_px)
     return FingerprintImage(pixels, ppi, position, impression)
+
+
+def read_print_header(data: bytes) -> ImageHeader:
+    """Return what an encoded print claims to be, WSQ included, without decoding it.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        None of the formats that :func:`decode_print` accepts.
+    ImageTooLargeError, DamagedImageError
+        As :func:`biometrik.image_headers.read_header`.
+    """
+    return _wsq_header(data) if data.startswith(_WSQ_START) else read_header(data)
 
 
 def stated_ppi(data: bytes) -> float | None:

@@ -183,18 +183,21 @@ def format_of(data: bytes) -> str:
         return ""
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], *, ppi: float | None = None) -> bytes:
     """Return pixels as a PNG that :func:`decode_rgb` reads back exactly.
 
     Parameters
     ----------
     pixels : (H, W, 3) or (H, W) uint8
         RGB, or gray.
+    ppi : float or None
+        Pixels an inch, to be stated; None states nothing.
     """
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    stated = {} if ppi is None else {"dpi": (ppi, ppi)}
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1, **stated)
     return out.getvalue()
 
 

@@ -12,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from biometrik import records
 from biometrik.errors import RecordFormatError
+from biometrik.fingerprint import payload
 from biometrik.fingers import FingerPosition, Minutiae, MinutiaKind
 from biometrik.formats import iso19794_2
 from biometrik.formats.minutiae_record import MinutiaeRecord, MinutiaeView, RecordFormat
+from biometrik.formats.record_report import RecordType
 
 KINDS = {"RIDGE_ENDING": MinutiaKind.ENDING, "BIFURCATION": MinutiaKind.BIFURCATION}
 WIDTH, HEIGHT = 400, 480
@@ -123,3 +126,17 @@ def test_directions_point_along_the_ridge_or_valley_that_begins(
     assert len(minutiae) == 1
     assert np.hypot(minutiae.x[0] - 120, minutiae.y[0] - 100) < 4
     assert abs(minutiae.direction[0] - expected) < 0.2
+
+
+def test_their_record_is_inspected_converted_and_wrapped(theirs: nbis.Minutiae) -> None:
+    octets = bytes(theirs.to_iso_19794_2_2005())
+    report = records.inspect(octets)
+    assert (report.type, report.views[0].minutiae) == (RecordType.ISO_19794_2_2005, len(theirs.get()))
+    assert len(report.departures) == 3
+    made = records.convert(octets, RecordType.ISO_19794_2_2011)
+    assert made.losses == ()
+    assert_equal(iso19794_2.read(made.data).views[0].minutiae, theirs)
+    wrapped = records.convert(made.data, RecordType.CBEFF_XML)
+    assert records.convert(wrapped.data, RecordType.ISO_19794_2_2011).data == made.data
+    (template,) = records.templates_from_record(octets)
+    assert_equal(payload.unpack(template.payload), theirs)

@@ -14,10 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from biometrik import records
 from biometrik.client import Client
 from biometrik.engine import Engine
 from biometrik.errors import BiometrikError, InvalidInputError, SubjectNotFoundError
 from biometrik.fingers import FingerPosition, FingerprintImage
+from biometrik.formats.record_report import RecordType, Stated
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
     EncounterStatus,
@@ -31,6 +33,7 @@ from biometrik.types import (
     SampleOrigin,
     SampleSource,
 )
+from tests.soak import formats as soak
 
 Biometrik: TypeAlias = Engine | Client
 Plain = Callable[[Any], Any]
@@ -275,3 +278,23 @@ def test_a_template_is_no_image_to_be_measured(asked: Asked, people: list[FaceIm
         with pytest.raises(BiometrikError) as caught:
             call([template])
         assert type(caught.value) is InvalidInputError
+
+
+@pytest.mark.parametrize("target", soak.targets(), ids=lambda target: target.name)
+def test_records_are_inspected_and_converted_as_in_process(asked: Asked, target: soak.Target) -> None:
+    kind = RecordType.ISO_19794_2_CARD_COMPACT if target.name == "card, compact" else None
+    data, stated, xml = target.sample, Stated(kind, FingerPosition.LEFT_LITTLE), RecordType.CBEFF_XML
+    client, plain = asked.client, asked.plain
+    assert _outcome(plain, lambda: client.inspect_record(data, stated)) == _outcome(
+        plain, lambda: records.inspect(data, stated)
+    )
+    assert _outcome(plain, lambda: client.convert_record(data, xml, stated, view=1)) == _outcome(
+        plain, lambda: records.convert(data, xml, stated, view=1)
+    )
+
+
+def _outcome(plain: Plain, call: Callable[[], Any]) -> Any:
+    try:
+        return plain(call())
+    except BiometrikError as error:
+        return error.reason, str(error)

@@ -27,6 +27,7 @@ from biometrik.demo.photographs import ASTRONAUT, PORTRAIT, find, jpeg, photogra
 from biometrik.errors import CalibrationNotFoundError
 from biometrik.types import FaceImage
 from tests.e2e.identities import Identity
+from tests.soak import formats
 
 START_S, STOP_S = 60.0, 30.0
 EVERYTHING = ("enroll", "verify", "identify", "gallery.read", "gallery.write", "privacy", "admin")
@@ -150,6 +151,13 @@ def _rounded(value: Any) -> Any:
         case float():
             return pytest.approx(value, rel=1e-3, abs=1e-3)
     return value
+
+
+def test_a_record_is_inspected_and_converted_by_the_service(office: Running, tmp_path: Path) -> None:
+    for target in formats.targets()[:4]:
+        (record := tmp_path / "record").write_bytes(target.sample)
+        for words in (("inspect", record), ("convert", record, tmp_path / "new", "--to", "iso19794-2:2011", "--force")):
+            assert office("record", *words) == command("record", *words)
 
 
 def test_one_of_a_few_and_one_encounter(office: Running, enrolled: Path, album: Path) -> None:

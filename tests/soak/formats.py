@@ -14,7 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from biometrik.errors import RecordFormatError
+from biometrik import records
+from biometrik.errors import BiometrikError, RecordFormatError
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression, Minutiae
 from biometrik.formats import ansi378, catalogue, cbeff, iso19794_2, iso19794_2_card, iso19794_4
 from biometrik.formats.image_record import ImageCoding, ImageRecord, ImageView
@@ -33,6 +34,7 @@ from biometrik.formats.minutiae_record import (
     Singularity,
     SingularityKind,
 )
+from biometrik.formats.record_report import RecordType
 
 #: What a codec may allocate beyond the record that it was given, octets.
 ALLOWANCE_BYTES: Final = 1 << 20
@@ -74,16 +76,17 @@ class Failure:
 def targets() -> tuple[Target, ...]:
     """Return every format with a record that uses all of its fields."""
     minutiae, images = _minutiae_record(), _image_record()
-    records = {e: iso19794_2.write(replace(minutiae, origin=e), e) for e in _ISO}
-    records |= {e: ansi378.write(replace(minutiae, origin=e), e) for e in _ANSI}
+    records_of = {e: iso19794_2.write(replace(minutiae, origin=e), e) for e in _ISO}
+    records_of |= {e: ansi378.write(replace(minutiae, origin=e), e) for e in _ANSI}
+    whole = cbeff.Bir(records_of[RecordFormat.ISO_19794_2_2011], format_type="2", subtype="Right IndexFinger")
     one = minutiae.views[0].minutiae
     bir = cbeff.Bir(
         b"FMR\0 20\0" * 8, subtype="Right IndexFinger", quality=80, quality_algorithm=("15", "1"), others=(("a", "b"),)
     )
     image_2005, image_2011 = RecordFormat.ISO_19794_4_2005, RecordFormat.ISO_19794_4_2011
     return (
-        *(Target(e.value, records[e], _by(iso19794_2.read)) for e in _ISO),
-        *(Target(e.value, records[e], _by(ansi378.read)) for e in _ANSI),
+        *(Target(e.value, records_of[e], _by(iso19794_2.read)) for e in _ISO),
+        *(Target(e.value, records_of[e], _by(ansi378.read)) for e in _ANSI),
         Target(image_2005.value, iso19794_4.write(images, image_2005), _by(iso19794_4.read)),
         Target(image_2011.value, iso19794_4.write(images, image_2011), _by(iso19794_4.read)),
         Target(
@@ -98,8 +101,27 @@ def targets() -> tuple[Target, ...]:
         ),
         Target("CBEFF, XML", cbeff.write(cbeff.BirRecord((bir, bir))), _by(cbeff.read)),
         Target("CBEFF, simple", cbeff.write_simple(bir), lambda data, _: cbeff.read_simple(data)),
-        Target("inspect", records[RecordFormat.ISO_19794_2_2011], lambda data, _: catalogue.inspect(data)),
+        Target("inspect", records_of[RecordFormat.ISO_19794_2_2011], lambda data, _: catalogue.inspect(data)),
+        Target("inspect record", cbeff.write(cbeff.BirRecord((whole, whole))), lambda data, _: _inspected(data)),
+        Target("convert record", whole.data, lambda data, strict: _converted(data, strict)),
     )
+
+
+def _inspected(data: bytes) -> object:
+    try:
+        return records.inspect(data)
+    except BiometrikError as error:
+        raise RecordFormatError(str(error)) from None
+
+
+def _converted(data: bytes, strict: bool) -> object:
+    # What was written must be readable; damaged extended data, which are kept as they are, may still be remarked on.
+    target = RecordType.ISO_19794_2_2005 if strict else RecordType.CBEFF_XML
+    try:
+        made = records.convert(data, target)
+    except BiometrikError as error:
+        raise RecordFormatError(str(error)) from None
+    return records.inspect(made.data)
 
 
 def applied(sample: bytes, edits: Iterable[Edit]) -> bytes:
@@ -147,6 +169,13 @@ def failure_of(target: Target, data: bytes, index: int = 0, *, measure: bool = F
     return None
 
 
+def mutated(sample: bytes, seed: int, index: int) -> bytes:
+    """Return a record with a few random damages; the same seed and index give the same ones."""
+    rng = random.Random(f"{seed}:{index}")
+    edits = [_random_edit(rng, len(sample)) for _ in range(rng.choice((1, 1, 2, 3, 5, 8)))]
+    return applied(sample, edits)
+
+
 def run(count: int, seed: int, start: int = 0) -> list[Failure]:
     """Read ``count`` mutated records, the formats in turn, and return what failed.
 
@@ -162,10 +191,8 @@ def run(count: int, seed: int, start: int = 0) -> list[Failure]:
     formats = targets()
     failures = []
     for index in range(start, start + count):
-        rng = random.Random(f"{seed}:{index}")
         target = formats[index % len(formats)]
-        edits = [_random_edit(rng, len(target.sample)) for _ in range(rng.choice((1, 1, 2, 3, 5, 8)))]
-        data = applied(target.sample, edits)
+        data = mutated(target.sample, seed, index)
         failure = failure_of(target, data, index, measure=index // len(formats) % _MEASURED_EVERY == 0)
         failures += [failure] if failure is not None else []
     return failures

@@ -23,6 +23,7 @@ from biometrik.v1 import (
     subject_service_pb2,
     verification_service_pb2,
 )
+from tests.soak import formats
 from tests.soak.server_process import random_template
 
 _FILES: Final = (
@@ -165,7 +166,9 @@ def _chosen_fields(rng: random.Random, descriptor: Descriptor) -> Iterator[Field
 
 #: Without some fields no request comes far, and none does with those of fingers.
 _CHANCES: Final = {
-    **dict.fromkeys(("samples", "probe", "reference", "modality", "subject_id", "kind", "name", "request"), 0.97),
+    **dict.fromkeys(
+        ("samples", "probe", "reference", "modality", "subject_id", "kind", "name", "request", "record", "target"), 0.97
+    ),
     **dict.fromkeys(("position", "impression", "ppi", "width_px", "height_px", "missing", "format"), 0.03),
 }
 
@@ -210,7 +213,8 @@ def _blobs(model_contract_id: str) -> Sequence[bytes]:
         png(33, 32), png(33, 32)[:-20], png(8, 8), png(60_000, 60_000, rows=1), b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"BM",
         b"II*\0\x08\0\0\0", b"RIFF\xff\xff\xff\xffWEBPVP8 ", b"\0\0\0\x0cjP  \r\n\x87\n", b"GIF89a",
     ]  # fmt: skip
-    return (*good, *good, *good, *hostile, *others, *images)
+    records = [target.sample for target in formats.targets()]
+    return (*good, *good, *good, *hostile, *others, *images, *records)
 
 
 def png(width: int, height: int, *, rows: int | None = None) -> bytes:

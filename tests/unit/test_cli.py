@@ -43,6 +43,8 @@ COMMANDS = (
     ("galleries", "delete"),
     ("models", "list"),
     ("models", "pull"),
+    ("record", "inspect"),
+    ("record", "convert"),
     ("serve",),
     ("station",),
     ("token",),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import grpc
 
-from biometrik import wire
+from biometrik import record_wire, records, wire
 from biometrik.v1 import sample_service_pb2 as pb
 from biometrik.v1 import sample_service_pb2_grpc
 from biometrik_server.calls import CURRENT
@@ -61,6 +61,22 @@ class SampleService(sample_service_pb2_grpc.SampleServiceServicer):
             lambda both: self._desk.engine.compare(both[:count], both[count:], max_fmr=max_fmr, real_evidence=real),
         )
         return pb.CompareSamplesResponse(decision=wire.decision_to_wire(decision, CURRENT.get().locale))
+
+    async def InspectRecord(
+        self,
+        request: pb.InspectRecordRequest,
+        context: "grpc.aio.ServicerContext[pb.InspectRecordRequest, pb.InspectRecordResponse]",
+    ) -> pb.InspectRecordResponse:
+        data, stated = record_wire.record_from_wire(request.record)
+        report = await self._desk.call(records.inspect, data, stated)
+        return pb.InspectRecordResponse(report=record_wire.report_to_wire(report))
+
+    async def ConvertRecord(
+        self,
+        request: pb.ConvertRecordRequest,
+        context: "grpc.aio.ServicerContext[pb.ConvertRecordRequest, pb.ConvertRecordResponse]",
+    ) -> pb.ConvertRecordResponse:
+        return record_wire.conversion_to_wire(await self._desk.call(self._convert.converted, request))
 
     async def UploadSample(
         self,

@@ -6,6 +6,7 @@ from biometrik.cli import register as register  # isort: skip
 from biometrik.cli import service as service  # isort: skip
 from biometrik.cli import devices as devices  # isort: skip
 from biometrik.cli import machine as machine  # isort: skip
+from biometrik.cli import record as record  # isort: skip
 from biometrik.cli.root import app
 
 __all__ = ["app", "main"]

@@ -16,6 +16,9 @@ enrollment      outcome, subject_id, encounter_id, templates, samples
 sample          file, usable, reasons, faces_found, face (box, landmarks, confidence) or null,
                 quality (overall, acceptable, algorithm, components) or null
 component       name, value, measured, unit, threshold, acceptable, reason or null
+record          type, octets, blocks, views, departures; of convert: source, target, octets, losses, departures
+block           format_owner, format_type, modality, subtype, level, purpose, quality, created_at, octets, content
+view            position, impression, width_px, height_px, x_ppi, y_ppi, minutiae, coding, quality, captured_at
 reason          code, text in the locale asked for
 rate            value, low, high, confidence
 device          id (DRIVER:PATH, without a password), driver, kind, vendor, model, serial ("" where not known),
@@ -26,6 +29,8 @@ retry           code, text in the locale asked for
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from biometrik.client import ServedModel
     from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
+    from biometrik.formats.record_report import Conversion, RecordReport
     from biometrik.manifest import WeightsEntry
     from biometrik.models import CatalogueRow
     from biometrik_hardware.camera.camera import CameraMode
@@ -112,6 +118,43 @@ def enrollment(value: Enrollment, files: Sequence[Path], locale: Locale) -> Json
         "encounter_id": value.encounter_id,
         "templates": value.templates,
         "samples": samples(value.samples, files, locale),
+    }
+
+
+def record(value: "RecordReport") -> Json:
+    """Return what stands in an interchange record."""
+    return {
+        "type": value.type.value,
+        "octets": value.octets,
+        "blocks": [
+            {
+                **asdict(block),
+                "created_at": _moment(block.created_at),
+                "content": None if block.content is None else block.content.value,
+            }
+            for block in value.blocks
+        ],
+        "views": [
+            {
+                **asdict(view),
+                "position": view.position.name,
+                "impression": view.impression.name,
+                "captured_at": _moment(view.captured_at),
+            }
+            for view in value.views
+        ],
+        "departures": list(value.departures),
+    }
+
+
+def conversion(made: "Conversion") -> Json:
+    """Return what became of a record, without its octets."""
+    return {
+        "source": made.source.value,
+        "target": made.target.value,
+        "octets": len(made.data),
+        "losses": list(made.losses),
+        "departures": list(made.departures),
     }
 
 
@@ -352,3 +395,7 @@ def _step(value: "Step") -> Json:
         "rate_achieved": None if achieved is None else rate(achieved),
         "elapsed_ms": value.elapsed_ms,
     }
+
+
+def _moment(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -22,6 +22,7 @@ from biometrik.client.operations import (
 )
 from biometrik.client.synchronous import pieces
 from biometrik.errors import BiometrikError
+from biometrik.formats.record_report import NOTHING_STATED, Conversion, RecordReport, RecordType, Stated
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -107,6 +108,16 @@ class AsyncClient(AsyncChannel):
         """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
         sides = await self._presented(probe), await self._presented(reference)
         return await self._do(self._operations.compare(*sides, max_fmr, policy, real_evidence))
+
+    async def inspect_record(self, data: bytes, stated: Stated = NOTHING_STATED) -> RecordReport:
+        """Return what stands in an interchange record; see :func:`biometrik.records.inspect`."""
+        return await self._do(self._operations.inspect_record(data, stated))
+
+    async def convert_record(
+        self, data: bytes, target: RecordType, stated: Stated = NOTHING_STATED, *, view: int = 0
+    ) -> Conversion:
+        """Return a record in another format; see :func:`biometrik.records.convert`."""
+        return await self._do(self._operations.convert_record(data, target, stated, view))
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from biometrik import wire
+from biometrik import record_wire, wire
 from biometrik.client.connection import error_of
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
 from biometrik.fingers import NATIVE_PPI, FingerprintImage
+from biometrik.formats.record_report import Conversion, RecordReport, RecordType, Stated
 from biometrik.imaging import encode_png
 from biometrik.reasons import Locale
 from biometrik.samples import Sample, UnreadableSample
@@ -228,6 +229,33 @@ class Operations:
             request,
             sample_service_pb2.CompareSamplesResponse,
             lambda answer: wire.decision_from_wire(answer.decision),
+        )
+
+    def inspect_record(self, data: bytes, stated: Stated) -> Operation[RecordReport]:
+        """InspectRecord."""
+        request = sample_service_pb2.InspectRecordRequest(
+            context=self.context(), record=record_wire.record_to_wire(data, stated)
+        )
+        return Operation(
+            f"{_PACKAGE}.SampleService/InspectRecord",
+            request,
+            sample_service_pb2.InspectRecordResponse,
+            lambda answer: record_wire.report_from_wire(answer.report),
+        )
+
+    def convert_record(self, data: bytes, target: RecordType, stated: Stated, view: int) -> Operation[Conversion]:
+        """ConvertRecord."""
+        request = sample_service_pb2.ConvertRecordRequest(
+            context=self.context(),
+            record=record_wire.record_to_wire(data, stated),
+            target=record_wire.TYPES.to_wire(target),
+            view=_counted("view", view),
+        )
+        return Operation(
+            f"{_PACKAGE}.SampleService/ConvertRecord",
+            request,
+            sample_service_pb2.ConvertRecordResponse,
+            record_wire.conversion_from_wire,
         )
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------

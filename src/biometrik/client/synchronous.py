@@ -23,6 +23,7 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.errors import BiometrikError
+from biometrik.formats.record_report import NOTHING_STATED, Conversion, RecordReport, RecordType, Stated
 from biometrik.samples import Sample
 from biometrik.types import (
     DEFAULT_MAX_FMR,
@@ -110,6 +111,16 @@ class Client(Channel):
         """Say whether two people are the same; see :meth:`biometrik.Engine.compare`."""
         sides = self._presented(probe), self._presented(reference)
         return self._do(self._operations.compare(*sides, max_fmr, policy, real_evidence))
+
+    def inspect_record(self, data: bytes, stated: Stated = NOTHING_STATED) -> RecordReport:
+        """Return what stands in an interchange record; see :func:`biometrik.records.inspect`."""
+        return self._do(self._operations.inspect_record(data, stated))
+
+    def convert_record(
+        self, data: bytes, target: RecordType, stated: Stated = NOTHING_STATED, *, view: int = 0
+    ) -> Conversion:
+        """Return a record in another format; see :func:`biometrik.records.convert`."""
+        return self._do(self._operations.convert_record(data, target, stated, view))
 
     # --- 1:1 and 1:N -----------------------------------------------------------------------------------------
 

@@ -24,35 +24,44 @@ _sym_db = _symbol_database.Default()
 
 from biometrik.v1 import context_pb2 as biometrik_dot_v1_dot_context__pb2
 from biometrik.v1 import decision_pb2 as biometrik_dot_v1_dot_decision__pb2
+from biometrik.v1 import record_pb2 as biometrik_dot_v1_dot_record__pb2
 from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!biometrik/v1/sample_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/sample.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n\x14\x41ssessQualityRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12%\n\x07samples\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Sample\"D\n\x15\x41ssessQualityResponse\x12+\n\x07samples\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\"o\n\x17\x45xtractTemplatesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12%\n\x07samples\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Sample\"b\n\nExtraction\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12(\n\x08template\x18\x02 \x01(\x0b\x32\x16.biometrik.v1.Template\"I\n\x18\x45xtractTemplatesResponse\x12-\n\x0b\x65xtractions\x18\x01 \x03(\x0b\x32\x18.biometrik.v1.Extraction\"\xcc\x01\n\x15\x43ompareSamplesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12)\n\x05probe\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12-\n\treference\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12*\n\tthreshold\x18\x04 \x01(\x0b\x32\x17.biometrik.v1.Threshold\"B\n\x16\x43ompareSamplesResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.biometrik.v1.Decision\"}\n\x13UploadSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x18\n\x10total_size_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\r\n\x05\x63hunk\x18\x04 \x01(\x0c\"Y\n\x14UploadSampleResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x82\x03\n\rSampleService\x12X\n\rAssessQuality\x12\".biometrik.v1.AssessQualityRequest\x1a#.biometrik.v1.AssessQualityResponse\x12\x61\n\x10\x45xtractTemplates\x12%.biometrik.v1.ExtractTemplatesRequest\x1a&.biometrik.v1.ExtractTemplatesResponse\x12[\n\x0e\x43ompareSamples\x12#.biometrik.v1.CompareSamplesRequest\x1a$.biometrik.v1.CompareSamplesResponse\x12W\n\x0cUploadSample\x12!.biometrik.v1.UploadSampleRequest\x1a\".biometrik.v1.UploadSampleResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!biometrik/v1/sample_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/record.proto\x1a\x19\x62iometrik/v1/sample.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n\x14\x41ssessQualityRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12%\n\x07samples\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Sample\"D\n\x15\x41ssessQualityResponse\x12+\n\x07samples\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\"o\n\x17\x45xtractTemplatesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12%\n\x07samples\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Sample\"b\n\nExtraction\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12(\n\x08template\x18\x02 \x01(\x0b\x32\x16.biometrik.v1.Template\"I\n\x18\x45xtractTemplatesResponse\x12-\n\x0b\x65xtractions\x18\x01 \x03(\x0b\x32\x18.biometrik.v1.Extraction\"\xcc\x01\n\x15\x43ompareSamplesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12)\n\x05probe\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12-\n\treference\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12*\n\tthreshold\x18\x04 \x01(\x0b\x32\x17.biometrik.v1.Threshold\"B\n\x16\x43ompareSamplesResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.biometrik.v1.Decision\"k\n\x14InspectRecordRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12$\n\x06record\x18\x02 \x01(\x0b\x32\x14.biometrik.v1.Record\"C\n\x15InspectRecordResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.biometrik.v1.RecordReport\"\xa3\x01\n\x14\x43onvertRecordRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12$\n\x06record\x18\x02 \x01(\x0b\x32\x14.biometrik.v1.Record\x12(\n\x06target\x18\x03 \x01(\x0e\x32\x18.biometrik.v1.RecordType\x12\x0c\n\x04view\x18\x04 \x01(\r\"\x9d\x01\n\x15\x43onvertRecordResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12(\n\x06source\x18\x02 \x01(\x0e\x32\x18.biometrik.v1.RecordType\x12(\n\x06target\x18\x03 \x01(\x0e\x32\x18.biometrik.v1.RecordType\x12\x0e\n\x06losses\x18\x04 \x03(\t\x12\x12\n\ndepartures\x18\x05 \x03(\t\"}\n\x13UploadSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x18\n\x10total_size_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\r\n\x05\x63hunk\x18\x04 \x01(\x0c\"Y\n\x14UploadSampleResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb6\x04\n\rSampleService\x12X\n\rAssessQuality\x12\".biometrik.v1.AssessQualityRequest\x1a#.biometrik.v1.AssessQualityResponse\x12\x61\n\x10\x45xtractTemplates\x12%.biometrik.v1.ExtractTemplatesRequest\x1a&.biometrik.v1.ExtractTemplatesResponse\x12[\n\x0e\x43ompareSamples\x12#.biometrik.v1.CompareSamplesRequest\x1a$.biometrik.v1.CompareSamplesResponse\x12X\n\rInspectRecord\x12\".biometrik.v1.InspectRecordRequest\x1a#.biometrik.v1.InspectRecordResponse\x12X\n\rConvertRecord\x12\".biometrik.v1.ConvertRecordRequest\x1a#.biometrik.v1.ConvertRecordResponse\x12W\n\x0cUploadSample\x12!.biometrik.v1.UploadSampleRequest\x1a\".biometrik.v1.UploadSampleResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.sample_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSESSQUALITYREQUEST']._serialized_start=168
-  _globals['_ASSESSQUALITYREQUEST']._serialized_end=276
-  _globals['_ASSESSQUALITYRESPONSE']._serialized_start=278
-  _globals['_ASSESSQUALITYRESPONSE']._serialized_end=346
-  _globals['_EXTRACTTEMPLATESREQUEST']._serialized_start=348
-  _globals['_EXTRACTTEMPLATESREQUEST']._serialized_end=459
-  _globals['_EXTRACTION']._serialized_start=461
-  _globals['_EXTRACTION']._serialized_end=559
-  _globals['_EXTRACTTEMPLATESRESPONSE']._serialized_start=561
-  _globals['_EXTRACTTEMPLATESRESPONSE']._serialized_end=634
-  _globals['_COMPARESAMPLESREQUEST']._serialized_start=637
-  _globals['_COMPARESAMPLESREQUEST']._serialized_end=841
-  _globals['_COMPARESAMPLESRESPONSE']._serialized_start=843
-  _globals['_COMPARESAMPLESRESPONSE']._serialized_end=909
-  _globals['_UPLOADSAMPLEREQUEST']._serialized_start=911
-  _globals['_UPLOADSAMPLEREQUEST']._serialized_end=1036
-  _globals['_UPLOADSAMPLERESPONSE']._serialized_start=1038
-  _globals['_UPLOADSAMPLERESPONSE']._serialized_end=1127
-  _globals['_SAMPLESERVICE']._serialized_start=1130
-  _globals['_SAMPLESERVICE']._serialized_end=1516
+  _globals['_ASSESSQUALITYREQUEST']._serialized_start=195
+  _globals['_ASSESSQUALITYREQUEST']._serialized_end=303
+  _globals['_ASSESSQUALITYRESPONSE']._serialized_start=305
+  _globals['_ASSESSQUALITYRESPONSE']._serialized_end=373
+  _globals['_EXTRACTTEMPLATESREQUEST']._serialized_start=375
+  _globals['_EXTRACTTEMPLATESREQUEST']._serialized_end=486
+  _globals['_EXTRACTION']._serialized_start=488
+  _globals['_EXTRACTION']._serialized_end=586
+  _globals['_EXTRACTTEMPLATESRESPONSE']._serialized_start=588
+  _globals['_EXTRACTTEMPLATESRESPONSE']._serialized_end=661
+  _globals['_COMPARESAMPLESREQUEST']._serialized_start=664
+  _globals['_COMPARESAMPLESREQUEST']._serialized_end=868
+  _globals['_COMPARESAMPLESRESPONSE']._serialized_start=870
+  _globals['_COMPARESAMPLESRESPONSE']._serialized_end=936
+  _globals['_INSPECTRECORDREQUEST']._serialized_start=938
+  _globals['_INSPECTRECORDREQUEST']._serialized_end=1045
+  _globals['_INSPECTRECORDRESPONSE']._serialized_start=1047
+  _globals['_INSPECTRECORDRESPONSE']._serialized_end=1114
+  _globals['_CONVERTRECORDREQUEST']._serialized_start=1117
+  _globals['_CONVERTRECORDREQUEST']._serialized_end=1280
+  _globals['_CONVERTRECORDRESPONSE']._serialized_start=1283
+  _globals['_CONVERTRECORDRESPONSE']._serialized_end=1440
+  _globals['_UPLOADSAMPLEREQUEST']._serialized_start=1442
+  _globals['_UPLOADSAMPLEREQUEST']._serialized_end=1567
+  _globals['_UPLOADSAMPLERESPONSE']._serialized_start=1569
+  _globals['_UPLOADSAMPLERESPONSE']._serialized_end=1658
+  _globals['_SAMPLESERVICE']._serialized_start=1661
+  _globals['_SAMPLESERVICE']._serialized_end=2227
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ The library as a service: nothing is stored."""
 
 from biometrik.v1 import context_pb2 as _context_pb2
 from biometrik.v1 import decision_pb2 as _decision_pb2
+from biometrik.v1 import record_pb2 as _record_pb2
 from biometrik.v1 import sample_pb2 as _sample_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -225,6 +226,142 @@ class CompareSamplesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareSamplesResponse: _TypeAlias = CompareSamplesResponse  # noqa: Y015
+
+@_typing.final
+class InspectRecordRequest(_message.Message):
+    """Request of InspectRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks."""
+
+    @_builtins.property
+    def record(self) -> _record_pb2.Record:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        record: _record_pb2.Record | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InspectRecordRequest: _TypeAlias = InspectRecordRequest  # noqa: Y015
+
+@_typing.final
+class InspectRecordResponse(_message.Message):
+    """Response of InspectRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _record_pb2.RecordReport:
+        """What stands in it."""
+
+    def __init__(
+        self,
+        *,
+        report: _record_pb2.RecordReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InspectRecordResponse: _TypeAlias = InspectRecordResponse  # noqa: Y015
+
+@_typing.final
+class ConvertRecordRequest(_message.Message):
+    """Request of ConvertRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    target: _record_pb2.RecordType.ValueType
+    """What it is to become. Required."""
+    view: _builtins.int
+    """Which print, from 1, in the order of InspectRecord; zero for all. Needed where there are several and the target
+    holds one.
+    """
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks."""
+
+    @_builtins.property
+    def record(self) -> _record_pb2.Record:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        record: _record_pb2.Record | None = ...,
+        target: _record_pb2.RecordType.ValueType = ...,
+        view: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "record", b"record", "target", b"target", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertRecordRequest: _TypeAlias = ConvertRecordRequest  # noqa: Y015
+
+@_typing.final
+class ConvertRecordResponse(_message.Message):
+    """Response of ConvertRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    DEPARTURES_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The new octets."""
+    source: _record_pb2.RecordType.ValueType
+    """What the record was."""
+    target: _record_pb2.RecordType.ValueType
+    """What it is now."""
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the new octets no longer say, or say less exactly; found by reading them again. In English."""
+
+    @_builtins.property
+    def departures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As RecordReport.departures, of what was given."""
+
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        source: _record_pb2.RecordType.ValueType = ...,
+        target: _record_pb2.RecordType.ValueType = ...,
+        losses: _abc.Iterable[_builtins.str] | None = ...,
+        departures: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "departures", b"departures", "losses", b"losses", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertRecordResponse: _TypeAlias = ConvertRecordResponse  # noqa: Y015
 
 @_typing.final
 class UploadSampleRequest(_message.Message):

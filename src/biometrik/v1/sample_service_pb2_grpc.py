@@ -50,6 +50,16 @@ class SampleServiceStub:
                 request_serializer=biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesRequest.SerializeToString,
                 response_deserializer=biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesResponse.FromString,
                 _registered_method=True)
+        self.InspectRecord = channel.unary_unary(
+                '/biometrik.v1.SampleService/InspectRecord',
+                request_serializer=biometrik_dot_v1_dot_sample__service__pb2.InspectRecordRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_sample__service__pb2.InspectRecordResponse.FromString,
+                _registered_method=True)
+        self.ConvertRecord = channel.unary_unary(
+                '/biometrik.v1.SampleService/ConvertRecord',
+                request_serializer=biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordResponse.FromString,
+                _registered_method=True)
         self.UploadSample = channel.stream_unary(
                 '/biometrik.v1.SampleService/UploadSample',
                 request_serializer=biometrik_dot_v1_dot_sample__service__pb2.UploadSampleRequest.SerializeToString,
@@ -90,6 +100,26 @@ class SampleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InspectRecord(self, request, context):
+        """Says what stands in an interchange record, without its pixels and minutiae.
+
+        Possible errors: INVALID_ARGUMENT (UNSUPPORTED_FORMAT, RECORD_INVALID, TEMPLATE_FORMAT, IMAGE_TOO_LARGE,
+        IMAGE_DAMAGED, IMAGE_INVALID, INVALID_INPUT), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConvertRecord(self, request, context):
+        """Writes an interchange record in another format, and says what that loses. Minutiae stay minutiae and images stay
+        images; either is wrapped as CBEFF and unwrapped.
+
+        Possible errors: as InspectRecord, and INVALID_ARGUMENT (RESOLUTION_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadSample(self, request_iterator, context):
         """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
         expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
@@ -119,6 +149,16 @@ def add_SampleServiceServicer_to_server(servicer, server):
                     servicer.CompareSamples,
                     request_deserializer=biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesRequest.FromString,
                     response_serializer=biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesResponse.SerializeToString,
+            ),
+            'InspectRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.InspectRecord,
+                    request_deserializer=biometrik_dot_v1_dot_sample__service__pb2.InspectRecordRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_sample__service__pb2.InspectRecordResponse.SerializeToString,
+            ),
+            'ConvertRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConvertRecord,
+                    request_deserializer=biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordResponse.SerializeToString,
             ),
             'UploadSample': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadSample,
@@ -208,6 +248,60 @@ class SampleService:
             '/biometrik.v1.SampleService/CompareSamples',
             biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesRequest.SerializeToString,
             biometrik_dot_v1_dot_sample__service__pb2.CompareSamplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InspectRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.SampleService/InspectRecord',
+            biometrik_dot_v1_dot_sample__service__pb2.InspectRecordRequest.SerializeToString,
+            biometrik_dot_v1_dot_sample__service__pb2.InspectRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConvertRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.SampleService/ConvertRecord',
+            biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordRequest.SerializeToString,
+            biometrik_dot_v1_dot_sample__service__pb2.ConvertRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,18 @@ class SampleServiceStub:
     Possible errors: as AssessQuality, and FAILED_PRECONDITION (THRESHOLD_UNSUPPORTED with the tightest FMR in
     `tightest`, TEMPLATE_CONTRACT_MISMATCH, CALIBRATION_NOT_FOUND).
     """
+    InspectRecord: _grpc.UnaryUnaryMultiCallable[_sample_service_pb2.InspectRecordRequest, _sample_service_pb2.InspectRecordResponse]
+    """Says what stands in an interchange record, without its pixels and minutiae.
+
+    Possible errors: INVALID_ARGUMENT (UNSUPPORTED_FORMAT, RECORD_INVALID, TEMPLATE_FORMAT, IMAGE_TOO_LARGE,
+    IMAGE_DAMAGED, IMAGE_INVALID, INVALID_INPUT), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    """
+    ConvertRecord: _grpc.UnaryUnaryMultiCallable[_sample_service_pb2.ConvertRecordRequest, _sample_service_pb2.ConvertRecordResponse]
+    """Writes an interchange record in another format, and says what that loses. Minutiae stay minutiae and images stay
+    images; either is wrapped as CBEFF and unwrapped.
+
+    Possible errors: as InspectRecord, and INVALID_ARGUMENT (RESOLUTION_MISSING).
+    """
     UploadSample: _grpc.StreamUnaryMultiCallable[_sample_service_pb2.UploadSampleRequest, _sample_service_pb2.UploadSampleResponse]
     """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
     expected size and digest, each one may hold a piece. What is uploaded waits in memory, only for the client that
@@ -80,6 +92,18 @@ class SampleServiceAsyncStub(SampleServiceStub):
 
     Possible errors: as AssessQuality, and FAILED_PRECONDITION (THRESHOLD_UNSUPPORTED with the tightest FMR in
     `tightest`, TEMPLATE_CONTRACT_MISMATCH, CALIBRATION_NOT_FOUND).
+    """
+    InspectRecord: _aio.UnaryUnaryMultiCallable[_sample_service_pb2.InspectRecordRequest, _sample_service_pb2.InspectRecordResponse]  # type: ignore[assignment]
+    """Says what stands in an interchange record, without its pixels and minutiae.
+
+    Possible errors: INVALID_ARGUMENT (UNSUPPORTED_FORMAT, RECORD_INVALID, TEMPLATE_FORMAT, IMAGE_TOO_LARGE,
+    IMAGE_DAMAGED, IMAGE_INVALID, INVALID_INPUT), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    """
+    ConvertRecord: _aio.UnaryUnaryMultiCallable[_sample_service_pb2.ConvertRecordRequest, _sample_service_pb2.ConvertRecordResponse]  # type: ignore[assignment]
+    """Writes an interchange record in another format, and says what that loses. Minutiae stay minutiae and images stay
+    images; either is wrapped as CBEFF and unwrapped.
+
+    Possible errors: as InspectRecord, and INVALID_ARGUMENT (RESOLUTION_MISSING).
     """
     UploadSample: _aio.StreamUnaryMultiCallable[_sample_service_pb2.UploadSampleRequest, _sample_service_pb2.UploadSampleResponse]  # type: ignore[assignment]
     """Takes a sample in pieces, for lines or images that one message does not suit. The first message holds the
@@ -126,6 +150,30 @@ class SampleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors: as AssessQuality, and FAILED_PRECONDITION (THRESHOLD_UNSUPPORTED with the tightest FMR in
         `tightest`, TEMPLATE_CONTRACT_MISMATCH, CALIBRATION_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def InspectRecord(
+        self,
+        request: _sample_service_pb2.InspectRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sample_service_pb2.InspectRecordResponse, _abc.Awaitable[_sample_service_pb2.InspectRecordResponse]]:
+        """Says what stands in an interchange record, without its pixels and minutiae.
+
+        Possible errors: INVALID_ARGUMENT (UNSUPPORTED_FORMAT, RECORD_INVALID, TEMPLATE_FORMAT, IMAGE_TOO_LARGE,
+        IMAGE_DAMAGED, IMAGE_INVALID, INVALID_INPUT), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ConvertRecord(
+        self,
+        request: _sample_service_pb2.ConvertRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sample_service_pb2.ConvertRecordResponse, _abc.Awaitable[_sample_service_pb2.ConvertRecordResponse]]:
+        """Writes an interchange record in another format, and says what that loses. Minutiae stay minutiae and images stay
+        images; either is wrapped as CBEFF and unwrapped.
+
+        Possible errors: as InspectRecord, and INVALID_ARGUMENT (RESOLUTION_MISSING).
         """
 
     @_abc_1.abstractmethod

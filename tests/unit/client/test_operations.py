@@ -19,6 +19,7 @@ from biometrik.client.operations import (
 )
 from biometrik.client.synchronous import pieces
 from biometrik.errors import InvalidInputError, ProtocolError, SubjectNotFoundError
+from biometrik.formats.record_report import NOTHING_STATED, RecordType
 from biometrik.imaging import encode_png
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
@@ -75,6 +76,8 @@ def _every() -> Sequence[Operation[Any]]:
     return [
         CALLS.quality(image),
         CALLS.extract(image),
+        CALLS.inspect_record(b"x", NOTHING_STATED),
+        CALLS.convert_record(b"x", RecordType.PNG, NOTHING_STATED, 1),
         CALLS.compare(image, image, 1e-3, ""),
         CALLS.verify(image, 1e-3, "", subject_id="A"),
         CALLS.identify(image, search_options(0.01, "", None, 10, "")),

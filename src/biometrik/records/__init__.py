@@ -1,0 +1,169 @@
+"""Interchange records for callers who have octets: what stands in them, and the same in another format.
+
+Reading is lenient; what was forgiven is said. What a conversion loses is not looked up but found: the octets that were
+written are read again and held against what was read. Minutiae become minutiae and images images; minutiae are made
+of images by :mod:`biometrik.fingerprint` alone.
+"""
+
+from biometrik.errors import UnsupportedFormatError
+from biometrik.formats import cbeff
+from biometrik.formats.minutiae_record import MinutiaeRecord, MinutiaeView, ppi_of
+from biometrik.formats.record_report import (
+    NOTHING_STATED,
+    BlockReport,
+    Conversion,
+    RecordReport,
+    RecordType,
+    Stated,
+    ViewReport,
+)
+from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
+from biometrik.records.reading import UNKNOWN_PPI, View, chosen, native_type, open_record
+from biometrik.records.writing import RECORD_CONTRACT, quality_of, template_of, written
+from biometrik.types import Template
+
+__all__ = ["RECORD_CONTRACT", "convert", "inspect", "templates_from_record"]
+
+
+def inspect(data: bytes, stated: Stated = NOTHING_STATED) -> RecordReport:
+    """Return what stands in a record, without its minutiae and pixels.
+
+    Parameters
+    ----------
+    data : bytes
+        A minutiae or image record, a CBEFF document, a finger's template, or an encoded image; at most 32 MiB.
+    stated : Stated
+        What the octets do not say themselves.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        None of the formats that are read here.
+    RecordFormatError, TemplateFormatError
+        Damage that cannot be repaired.
+    ImageError
+        An image that cannot be used, by its header.
+    InvalidInputError
+        ``data`` are not bytes, or what is stated does not fit.
+
+    Examples
+    --------
+    >>> report = inspect(bytes([100, 50, 0x50]), Stated(RecordType.ISO_19794_2_CARD_COMPACT))
+    >>> report.views[0].minutiae, report.departures
+    (1, ())
+    """
+    opened = open_record(data, stated)
+    return RecordReport(
+        type=opened.type,
+        octets=len(data),
+        blocks=tuple(_block_report(bir, kind) for bir, kind in zip(opened.blocks, opened.contents, strict=True)),
+        views=() if opened.record is None else tuple(_view_report(view) for view in opened.record.views),
+        departures=opened.notes,
+    )
+
+
+def convert(
+    data: bytes,
+    target: RecordType,
+    stated: Stated = NOTHING_STATED,
+    *,
+    view: int = 0,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> Conversion:
+    r"""Return a record in another format, and what that lost.
+
+    Minutiae are written as minutiae, images as images; either is wrapped as CBEFF, a block a print, and unwrapped.
+    WSQ goes in and out of image records as it is: it is not made here of other images.
+
+    Parameters
+    ----------
+    data : bytes
+        As :func:`inspect`.
+    target : RecordType
+        What it is to become.
+    stated : Stated
+        What the octets do not say themselves.
+    view : int
+        Which print, from 1, in the order of :func:`inspect`; 0 for all. Needed where there are several and the target
+        holds one.
+    limits : ImageLimits
+        Bounds of an image that is decoded.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The one cannot become the other.
+    RecordFormatError, TemplateFormatError
+        Damage that cannot be repaired.
+    ImageError
+        An image that cannot be decoded, or is beyond ``limits``.
+    ResolutionMissingError
+        An image that does not say its resolution, and neither does ``stated``.
+    InvalidInputError
+        Values that the target cannot express; no such view.
+
+    Examples
+    --------
+    >>> card = bytes([100, 50, 0x50])
+    >>> made = convert(card, RecordType.ISO_19794_2_2005, Stated(RecordType.ISO_19794_2_CARD_COMPACT))
+    >>> made.data[:8], made.losses
+    (b'FMR\x00 20\x00', ('view 1: places rounded by up to 0.85 px at 500 ppi', 'view 1: quality'))
+    """
+    opened = open_record(data, stated, limits)
+    if opened.record is None:
+        raise UnsupportedFormatError("record: expected minutiae or images, got no block that can be read")
+    record = chosen(opened.record, view)
+    octets, losses = written(record, target, native_type(opened), limits)
+    return Conversion(octets, opened.type, target, losses, opened.notes)
+
+
+def templates_from_record(data: bytes, stated: Stated = NOTHING_STATED) -> tuple[Template, ...]:
+    """Return a record's minutiae as templates, one a print, of the contract :data:`RECORD_CONTRACT`.
+
+    They can be compared with each other. They are never comparable with what this library's own extractors made of
+    images: another extractor finds other minutiae, and its error rates were not measured.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The record holds no minutiae.
+    RecordFormatError
+        Damage that cannot be repaired.
+
+    Examples
+    --------
+    >>> card = bytes([100, 50, 0x50])
+    >>> (template,) = templates_from_record(card, Stated(RecordType.ISO_19794_2_CARD_COMPACT))
+    >>> template.model_contract_id
+    'iso19794-2@1'
+    """
+    record = open_record(data, stated).record
+    if not isinstance(record, MinutiaeRecord):
+        raise UnsupportedFormatError("record: expected minutiae, got images; extract templates of them")
+    return tuple(template_of(view) for view in record.views)
+
+
+def _block_report(bir: cbeff.Bir, content: RecordType | None) -> BlockReport:
+    return BlockReport(
+        bir.format_owner,
+        bir.format_type,
+        bir.modality,
+        bir.subtype,
+        bir.level.value if bir.level else "",
+        bir.purpose.value if bir.purpose else "",
+        bir.quality,
+        bir.created_at,
+        len(bir.data),
+        content,
+    )
+
+
+def _view_report(view: View) -> ViewReport:
+    if isinstance(view, MinutiaeView):
+        size = view.raster.width_px, view.raster.height_px
+        ppi, minutiae, coding = (ppi_of(view.raster.x_per_cm), ppi_of(view.raster.y_per_cm)), len(view.minutiae), ""
+    else:
+        size, ppi, minutiae, coding = (view.width_px, view.height_px), view.ppi, None, view.coding.value
+    x_ppi, y_ppi = (None if each == UNKNOWN_PPI else each for each in ppi)
+    quality = quality_of(view)
+    return ViewReport(view.position, view.impression, *size, x_ppi, y_ppi, minutiae, coding, quality, view.captured_at)

@@ -99,6 +99,7 @@ class Engine(_Section):
     face_policy: FacePolicy = FacePolicy.LARGEST_CENTRAL
     quality_profile: str = "counter"
     extractor: str = "leader"
+    matcher: str = "cylinders"
     preload: tuple[Modality, ...] = (Modality.FACE,)
     """Whose models are opened at start besides the faces'; others when the first sample of them comes."""
     cache: Path | None = None
@@ -117,7 +118,7 @@ class Engine(_Section):
                 flip=self.flip,
                 quality_profile=self.quality_profile,
             ),
-            finger=FingerParameters(extractor=self.extractor),
+            finger=FingerParameters(extractor=self.extractor, matcher=self.matcher),
             runtime=RuntimeParameters(
                 provider=self.provider,
                 precision=self.precision,

@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from biometrik.cli import app, image_files
+from biometrik.cli import app, files
 from biometrik.errors import InvalidInputError
 from biometrik.fingers import FingerPosition
 from biometrik_hardware.events import DeviceInfo, DeviceKind
@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path, monkeypatch: 
     file.write_bytes(b"before")
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InvalidInputError, match="No space left"):
-        image_files.write(file, np.zeros((4, 4), np.uint8), ppi=500.0)
+        files.write(file, b"after", force=True)
     assert file.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -95,3 +95,14 @@ def test_the_formats_offered_are_those_that_are_written(fmr: Path) -> None:
     for value in refused:
         with pytest.raises(UnsupportedFormatError):
             records.convert(SAMPLE, RecordType(value))
+
+
+def test_two_records_are_compared_without_a_decision(fmr: Path, tmp_path: Path) -> None:
+    ansi = tmp_path / "b.fmr"
+    answer("convert", fmr, ansi, "--to", "ansi378:2004")
+    code, out, _ = run("compare", fmr, ansi, "--json")
+    body = json.loads(out)
+    assert (code, body["outcome"]) == (3, "INCONCLUSIVE")
+    assert body["similarity"] == records.compare(SAMPLE, ansi.read_bytes()).similarity > 0.9
+    code, screen, _ = run("compare", fmr, ansi)
+    assert (code, "never measured" in screen) == (3, True)

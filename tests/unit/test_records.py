@@ -241,6 +241,20 @@ def test_templates_of_a_record_have_a_contract_of_their_own() -> None:
         records.templates_from_record(_images(ImageView.of(PRINT)))
 
 
+def test_records_are_compared_finger_by_finger() -> None:
+    def record(*fingers: tuple[int, int]) -> bytes:
+        views = tuple(replace(MinutiaeView.of(_minutiae(40, seed)), position=FingerPosition(p)) for seed, p in fingers)
+        return catalogue.write_minutiae(MinutiaeRecord(views), RecordFormat.ISO_19794_2_2005)
+
+    both = record((1, 2), (2, 7))
+    found = records.compare(record((2, 7)), both)
+    assert (found.comparisons, found.probe_view, found.reference_view) == (1, 1, 2)
+    assert found.similarity > 0.9
+    assert records.compare(record((2, 0)), both).comparisons == 2
+    with pytest.raises(InvalidInputError, match="one finger in both"):
+        records.compare(record((2, 3)), both)
+
+
 def test_templates_of_records_from_elsewhere_can_be_matched() -> None:
     matcher: Matcher[Any] = MATCHERS.load("cylinders")()
 

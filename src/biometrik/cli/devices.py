@@ -159,12 +159,16 @@ def capture(
     The image is biometric data: where it goes, and how long it stays, is yours
     to answer for.
     """
-    from biometrik.cli import image_files, schema
+    from biometrik.cli import files, schema
     from biometrik.cli.screens import devices as screen
+    from biometrik.errors import InvalidInputError
+    from biometrik.imaging import encode_png
     from biometrik_hardware.fingerprint.scanner import FingerprintScanner
     from biometrik_hardware.outcomes import Retry
 
-    image_files.check(file, force=force)
+    if file.suffix.lower() != ".png":
+        raise InvalidInputError(f"{file}: expected a name that ends in .png, which loses nothing, got another")
+    files.refuse_to_replace(file, force=force)  # before somebody is asked for a finger
     finger = _finger(position)
     found = setup.device(device)
     with _opened(found, setup.timeout), screen.told(found, quiet=output.json):
@@ -181,11 +185,12 @@ def capture(
             code=INCONCLUSIVE,
         )
         return
-    image_files.write(file, taken.pixels, ppi=getattr(taken, "ppi", None))
+    ppi = getattr(taken, "ppi", None)
+    files.write(file, encode_png(taken.pixels, ppi=ppi), force=force)
     height, width = taken.pixels.shape[:2]
     answer(
         "devices capture",
-        {"retry": None, "file": str(file), "width_px": width, "height_px": height, "ppi": getattr(taken, "ppi", None)},
+        {"retry": None, "file": str(file), "width_px": width, "height_px": height, "ppi": ppi},
         lambda console: screen.captured(console, file, width, height),
         as_json=output.json,
     )

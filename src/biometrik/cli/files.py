@@ -1,47 +1,58 @@
-"""Files that a command leaves behind: whole or not at all."""
+"""Files that a command leaves behind: whole or not at all, and their owner's alone, for they hold biometric data."""
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from biometrik.errors import InvalidInputError
 
 
-def write(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a file so that its name never holds half of it.
+def refuse_to_replace(path: Path, *, force: bool) -> None:
+    """Raise InvalidInputError where a file is there that must not be replaced, or where none could be.
 
     Parameters
     ----------
     path : Path
-        Replaced where it exists.
+        Where the file is to go.
+    force : bool
+        Whether a file that is there may be replaced.
+    """
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"{path}: expected a folder that is there, got {path.parent}; make it")
+    if path.exists() and not (force and path.is_file()):
+        raise InvalidInputError(f"{path}: expected no such file yet, got one; name another, or replace it with --force")
+
+
+def write(path: Path, data: bytes, *, force: bool) -> None:
+    """Write a file, mode 0600, so that its name never holds half of it, also after a power cut.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
     data : bytes
         All of it.
-    private : bool
-        Readable by its owner alone: for biometric data.
+    force : bool
+        Whether a file that is there may be replaced.
 
     Raises
     ------
     InvalidInputError
-        The folder is not there or cannot be written.
+        A file is there and may not be replaced, or it cannot be written.
     """
+    refuse_to_replace(path, force=force)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            part = Path(file.name)
+            try:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            if not private:
-                mask = os.umask(0)
-                os.umask(mask)
-                Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+                refuse_to_replace(path, force=force)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
     except OSError as error:
-        raise InvalidInputError(
-            f"{path}: cannot be written ({error.strerror}); name a file in another folder"
-        ) from None
+        reason = error.strerror or error
+        raise InvalidInputError(f"{path}: expected a place that can be written, got {reason}") from None

@@ -242,7 +242,7 @@ def compare(
         if draw and isinstance(engine, Engine):
             assert isinstance(first, FingerprintImage)
             assert isinstance(second, FingerprintImage)
-            write(draw, engine.draw_pairs(first, second), private=True)
+            write(draw, engine.draw_pairs(first, second), force=True)
     what = "prints come from one finger" if fingers else "photographs show one person"
     answer(
         "compare",

@@ -1,7 +1,5 @@
 """The commands about interchange records: what stands in one, and the same in another format."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +9,7 @@ from typer import Argument, Option
 
 from biometrik.cli.answer import answer
 from biometrik.cli.options import Output, Service, address_of
-from biometrik.cli.root import app, command
+from biometrik.cli.root import INCONCLUSIVE, app, command
 
 if TYPE_CHECKING:
     from biometrik.formats.record_report import Stated
@@ -120,12 +118,12 @@ def convert(
 
     Minutiae stay minutiae and images stay images. The new file appears whole or not at all.
     """
-    from biometrik.cli import schema
+    from biometrik.cli import files, schema
     from biometrik.cli.screens import record as screen
     from biometrik.formats.record_report import RecordType
     from biometrik.imaging import read_file
 
-    _refuse_to_replace(out, force=force)  # before the work, and again when the file is put there
+    files.refuse_to_replace(out, force=force)  # before the work
     data, target = read_file(file), RecordType(to)
     if address := address_of(service):
         from biometrik.client import Client
@@ -136,7 +134,7 @@ def convert(
         from biometrik import records
 
         made = records.convert(data, target, given.stated(), view=view)
-    _put(out, made.data, force=force)
+    files.write(out, made.data, force=force)
     answer(
         "record convert",
         {"file": str(file), "output": str(out), **schema.conversion(made)},
@@ -145,29 +143,34 @@ def convert(
     )
 
 
-def _put(path: Path, data: bytes, *, force: bool) -> None:
-    # Beside its place first, so that a power cut leaves the old file or the new one. A template is nobody else's to
-    # read: temporary files are their owner's alone.
-    from biometrik.errors import InvalidInputError
+@command(
+    _records,
+    name="compare",
+    example="biometrik record compare counter.fmr chip.fmr",
+    exits="3 always: without a calibration nothing is decided",
+)
+def compare(
+    probe: File,
+    reference: File,
+    *,
+    given: Given,
+    output: Output,
+) -> None:
+    """Say how alike the minutiae of two records are, made by whatever extractor.
 
-    try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent, delete=False) as stream:
-            part = Path(stream.name)
-            try:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-                _refuse_to_replace(path, force=force)
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InvalidInputError(f"{path}: expected to write there, got {error.strerror or error}") from None
+    The similarity is the matcher's own, 0 to 1, of the pair of prints that is most alike. What it means for error
+    rates nobody has measured for minutiae from elsewhere, so that nothing is decided.
+    """
+    from biometrik import records
+    from biometrik.cli import schema
+    from biometrik.cli.screens import record as screen
+    from biometrik.imaging import read_file
 
-
-def _refuse_to_replace(path: Path, *, force: bool) -> None:
-    from biometrik.errors import InvalidInputError
-
-    if path.exists() and not force:
-        raise InvalidInputError(f"{path}: expected no such file yet, got one; name another, or replace it with --force")
+    found = records.compare(read_file(probe), read_file(reference), given.stated())
+    answer(
+        "record compare",
+        {"files": [str(probe), str(reference)], **schema.similarity(found)},
+        lambda console: screen.similarity(console, found),
+        as_json=output.json,
+        code=INCONCLUSIVE,
+    )

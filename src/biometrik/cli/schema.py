@@ -45,6 +45,7 @@ from biometrik.types import (
     GalleryInfo,
     Identification,
     Interval,
+    Outcome,
     Quality,
     SampleReport,
     Subject,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from biometrik.client import ServedModel
     from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
-    from biometrik.formats.record_report import Conversion, RecordReport
+    from biometrik.formats.record_report import Conversion, RecordReport, RecordSimilarity
     from biometrik.manifest import WeightsEntry
     from biometrik.models import CatalogueRow
     from biometrik_hardware.camera.camera import CameraMode
@@ -155,6 +156,17 @@ def conversion(made: "Conversion") -> Json:
         "octets": len(made.data),
         "losses": list(made.losses),
         "departures": list(made.departures),
+    }
+
+
+def similarity(found: "RecordSimilarity") -> Json:
+    """Return how alike two records' prints are: no decision."""
+    return {
+        "similarity": found.similarity,
+        "comparisons": found.comparisons,
+        "probe_view": found.probe_view,
+        "reference_view": found.reference_view,
+        "outcome": Outcome.INCONCLUSIVE.value,
     }
 
 

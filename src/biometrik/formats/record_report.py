@@ -155,6 +155,26 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSimilarity:
+    """How alike two records' prints are.
+
+    Parameters
+    ----------
+    similarity : float
+        The matcher's own, 0..1, of the pair most alike. No error rate stands behind it.
+    comparisons : int
+        Pairs that were compared.
+    probe_view, reference_view : int
+        Which prints that pair is of, as ``views`` counts, from 1.
+    """
+
+    similarity: float
+    comparisons: int
+    probe_view: int
+    reference_view: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stated:
     """What the caller knows of octets that do not say it themselves.
 

@@ -5,7 +5,10 @@ written are read again and held against what was read. Minutiae become minutiae 
 of images by :mod:`biometrik.fingerprint` alone.
 """
 
-from biometrik.errors import UnsupportedFormatError
+from biometrik.config import FingerParameters
+from biometrik.errors import InvalidInputError, UnsupportedFormatError
+from biometrik.fingerprint import payload
+from biometrik.fingerprint.matching import MATCHERS
 from biometrik.formats import cbeff
 from biometrik.formats.minutiae_record import MinutiaeRecord, MinutiaeView, ppi_of
 from biometrik.formats.record_report import (
@@ -13,6 +16,7 @@ from biometrik.formats.record_report import (
     BlockReport,
     Conversion,
     RecordReport,
+    RecordSimilarity,
     RecordType,
     Stated,
     ViewReport,
@@ -22,7 +26,7 @@ from biometrik.records.reading import UNKNOWN_PPI, View, chosen, native_type, op
 from biometrik.records.writing import RECORD_CONTRACT, quality_of, template_of, written
 from biometrik.types import Template
 
-__all__ = ["RECORD_CONTRACT", "convert", "inspect", "templates_from_record"]
+__all__ = ["RECORD_CONTRACT", "compare", "convert", "inspect", "templates_from_record"]
 
 
 def inspect(data: bytes, stated: Stated = NOTHING_STATED) -> RecordReport:
@@ -141,6 +145,43 @@ def templates_from_record(data: bytes, stated: Stated = NOTHING_STATED) -> tuple
     if not isinstance(record, MinutiaeRecord):
         raise UnsupportedFormatError("record: expected minutiae, got images; extract templates of them")
     return tuple(template_of(view) for view in record.views)
+
+
+def compare(probe: bytes, reference: bytes, stated: Stated = NOTHING_STATED) -> RecordSimilarity:
+    """Return how alike the minutiae of two records are, by the default matcher: the pair of prints most alike.
+
+    Prints that both say which finger they are of are compared with their like only. There is no calibration for
+    minutiae from elsewhere: this is a raw similarity, and no decision.
+
+    Parameters
+    ----------
+    probe, reference : bytes
+        Records of minutiae.
+    stated : Stated
+        What the octets of either do not say themselves.
+
+    Raises
+    ------
+    UnsupportedFormatError, RecordFormatError
+        As :func:`templates_from_record`.
+    InvalidInputError
+        No print of the one is of a finger of the other.
+    """
+    matcher = MATCHERS.load(FingerParameters().matcher)()
+    sides = [
+        [(template.trait, matcher.prepare(payload.unpack(template.payload))) for template in templates]
+        for templates in (templates_from_record(probe, stated), templates_from_record(reference, stated))
+    ]
+    pairs = [
+        (matcher.compare(ours, theirs), i, j)
+        for i, (trait, ours) in enumerate(sides[0], start=1)
+        for j, (other, theirs) in enumerate(sides[1], start=1)
+        if trait == other or 0 in (trait.position, other.position)
+    ]
+    if not pairs:
+        raise InvalidInputError("record: expected prints of one finger in both, got none; see record inspect")
+    similarity, first, second = max(pairs)
+    return RecordSimilarity(similarity, len(pairs), first, second)
 
 
 def _block_report(bir: cbeff.Bir, content: RecordType | None) -> BlockReport:

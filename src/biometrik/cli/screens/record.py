@@ -7,7 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from biometrik.formats.record_report import Conversion, RecordReport
+from biometrik.formats.record_report import Conversion, RecordReport, RecordSimilarity
+
+
+def similarity(console: Console, found: RecordSimilarity) -> None:
+    """Show how alike two records' prints are."""
+    console.print(Text.assemble("similarity ", (f"{found.similarity:.3f}", "bold"), " of 0 to 1"))
+    console.print(
+        f"print {found.probe_view} of the first record and {found.reference_view} of the second, the most alike of"
+        f" {found.comparisons} pair(s)"
+    )
+    console.print("INCONCLUSIVE: what this means for error rates was never measured for minutiae from elsewhere")
 
 
 def report(console: Console, value: RecordReport) -> None:

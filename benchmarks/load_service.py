@@ -43,7 +43,8 @@ _GONE: Final = 20
 _PATIENCE_S: Final = 0.15
 #: Samples of the calls that the models are busy with meanwhile: the server's batch size, and most of one call.
 _FULL_RUN: Final = 16
-_BUSY: Final = 2 * MODEL_RUNS
+#: Such calls: the models must not be free before the others have gone, on a quick machine either.
+_BUSY: Final = 4 * MODEL_RUNS
 #: Promises. "Immediate" and "keep" need a number: a hundredth of a working second, a quarter for the weather.
 _SPREAD: Final = 4.0
 _GROWTH_PERCENT: Final = 5.0
@@ -183,7 +184,7 @@ async def _gone(server: ServerProcess, office: Office) -> int:
         AsyncClient(server.address) as patient,
         AsyncClient(Connection(server.address, timeout_s=_PATIENCE_S)) as hasty,
     ):
-        # Two full model runs for each of those that go on at once keep the models busy meanwhile.
+        # Four full model runs for each of those that go on at once keep the models busy meanwhile.
         busy = [asyncio.create_task(patient.verify(claim, images[:_FULL_RUN])) for _ in range(_BUSY)]
         await asyncio.sleep(_PATIENCE_S)
         calls = [

@@ -1,4 +1,4 @@
-"""The commands that run a service or a station: serve, station, token."""
+"""The commands that run a service: serve, token."""
 
 import asyncio
 import json
@@ -82,57 +82,6 @@ def serve(
     settings = ServerConfig.load(config, {name: value for name, value in given.items() if value is not None})
     logs.configure(settings.log_level)
     asyncio.run(server.serve(settings))
-
-
-@command(
-    app,
-    example="biometrik station --device camera:opencv:/dev/video0\n\n"
-    "         [bold cyan]biometrik station --config station.toml --listen unix:/run/biometrik/station[/]",
-    exits="0 stopped by SIGTERM or SIGINT, attempts that ran finished",
-)
-def station(
-    *,
-    config: Annotated[
-        Path | None,
-        Option("--config", metavar="FILE", help="All settings, as TOML; the options below take the place of its own."),
-    ] = None,
-    listen: Annotated[
-        str | None,
-        Option("--listen", metavar="ADDRESS", help="host:port (0: a free one) or unix:/path; else 127.0.0.1:50052."),
-    ] = None,
-    device: Annotated[
-        list[str] | None,
-        Option(
-            "--device",
-            metavar="DEVICE",
-            help="camera:driver:path or scanner:driver:path, for what cannot be discovered; give it again for several.",
-        ),
-    ] = None,
-    output: Output,  # noqa: ARG001  errors are told as it says, by the frame
-) -> None:
-    """Serve the cameras and scanners of this machine over gRPC until told to stop.
-
-    What is plugged in is found by itself. A station guides people while a
-    sample is taken, and hands it to the program that asked: it has no
-    database and keeps nothing.
-
-    The log, one JSON object a line, is on standard error; the line with the
-    event "ready" says where it listens. Addresses, certificates and clients
-    are as for biometrik serve; clients need the scope "device".
-    """
-    try:
-        from biometrik_server import logs
-        from biometrik_station import __main__ as program
-        from biometrik_station.config import StationConfig
-    except ImportError as error:
-        raise PluginNotFoundError(
-            f"station: expected the packages of the extra [server], got none of the name {error.name};"
-            " pip install 'biometrik[cpu,server]'"
-        ) from error
-    given = {"listen": listen, "devices": [{"id": each} for each in device] if device else None}
-    settings = StationConfig.load(config, {name: value for name, value in given.items() if value is not None})
-    logs.configure(settings.log_level)
-    asyncio.run(program.serve(settings))
 
 
 @command(app, example="biometrik token counter-3 --scope verify --scope identify", exits="0 made")

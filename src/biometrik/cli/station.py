@@ -257,7 +257,10 @@ def _here(config: Path | None, devices: Sequence[str] | None) -> Iterator[str]:
         address = f"unix:{folder}/station"
         named = {} if config is not None else _named(devices)
         settings = _settings(config, {**named, "listen": address, "clients": ()})
+        from biometrik_server import logs
         from biometrik_station.app import Station
+
+        logs.configure("ERROR")  # that its socket asks for no token is as it should be
 
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="station", daemon=True)

@@ -17,6 +17,7 @@ from benchmarks.race import quartiles
 from benchmarks.render import table
 from benchmarks.service_process import ServerProcess
 from benchmarks.speed_face import shipped_photograph
+from biometrik.cli.preview import SIDE_PX
 from biometrik.client import StationClient
 from biometrik.imaging import encode_png, read_rgb
 from biometrik_hardware.virtual_bus import Fault, Trouble
@@ -33,7 +34,6 @@ _HEAD: Final = (slice(8, 248), slice(130, 317))
 _MOVING: Final = 15
 #: For so long a person who stands too far away is guided.
 _PREVIEW_S: Final = 20.0
-_PREVIEW_PX: Final = 320
 _NEAR, _FAR = "camera:virtual:near", "camera:virtual:far"
 
 
@@ -83,7 +83,7 @@ def render(run: Mapping[str, Any], _: Path) -> str:
     rounds, preview_s = run["parameters"]["rounds"], run["parameters"]["preview_s"]
     width, height = _FRAME
     return f"""A station in a process of its own with virtual cameras of {width} × {height} pixels at {_FPS:g} frames
-a second; the client asks for a preview of {_PREVIEW_PX} pixels. A person moves for a second and then stands still,
+a second; the client asks for a preview of {SIDE_PX} pixels. A person moves for a second and then stands still,
 {rounds} times; another stands too far away for {preview_s:g} s. A camera's own decoding is not in it: virtual cameras
 have none.
 
@@ -126,7 +126,7 @@ def _preview(station: StationClient, process: ServerProcess) -> tuple[float, flo
     # Cores that a preview keeps busy, and the frames that it tells a second.
     lease = station.acquire(_FAR, ttl_s=2 * _PREVIEW_S)
     before, told = process.usage(), 0
-    for moment in station.capture(lease, attempt_s=_PREVIEW_S, preview_side_px=_PREVIEW_PX):
+    for moment in station.capture(lease, attempt_s=_PREVIEW_S, preview_side_px=SIDE_PX):
         told += bool(moment.preview)
     after = process.usage()
     station.release(lease)

@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from biometrik.cli import app
 from biometrik.client import AsyncStationClient, Client, StationClient
 from biometrik.errors import PermissionDeniedError, SessionNotFoundError, TransactionConflictError
 from biometrik.fingers import FingerPosition
@@ -282,7 +291,7 @@ def test_an_attempt_that_nobody_waits_for_any_more_leaves_the_device_at_rest(sta
         next(moments)
         with pytest.raises(DeviceBusyError):
             list(devices.capture(lease, FingerPosition.LEFT_INDEX))
-        moments.close()  # type: ignore[attr-defined]  # a generator
+        moments.close()
         until = time.monotonic() + 10
         while True:
             try:
@@ -318,3 +327,96 @@ def test_a_watcher_is_told_who_has_what_and_async_clients_capture_too(station: S
     kinds = [kind for _, kind in seen]
     assert kinds[0] is EventKind.LEASE_GRANTED
     assert {EventKind.OPENED, EventKind.CAPTURED, EventKind.LEASE_RENEWED, EventKind.CLOSED} < set(kinds)
+
+
+def enroll(*words: str, code: int = 0) -> tuple[dict[str, Any], str]:
+    """Run ``biometrik station enroll`` in this process; return its JSON and what was said besides."""
+    plain = dict.fromkeys(("BIOMETRIK_SERVER", "BIOMETRIK_TOKEN", "BIOMETRIK_LOCALE"))
+    result = CliRunner().invoke(app, ["station", "enroll", *words, "--json"], env=plain)
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout), result.stderr
+
+
+def test_the_terminal_enrols_in_spite_of_a_finger_presented_twice(
+    station: StationProcess, evidence: str, tmp_path: Path
+) -> None:
+    with ServerProcess(tmp_path, evidence) as server, station.station() as devices:
+        devices.script(SCANNER, Fault(Trouble.NOTHING), Fault(Trouble.SAME_FINGER))
+        words = ("--finger", "right_index", "--finger", "left_index", "--face", "--missing", "left_ring=amputated")
+        where = ("--server", server.address, "--station", station.address, "--operator", "officer-7", "--preview", "0")
+        answer, said = enroll("A-1", *words, *where)
+        assert answer["outcome"] == "ENROLLED"
+        assert answer["templates"] == 3
+        assert [(row["trait"], row["standing"], row["basis"]) for row in answer["traits"]] == [
+            ("right_index", "TAKEN", "GOOD"),
+            ("left_index", "TAKEN", "GOOD"),
+            ("left_ring", "MISSING", None),
+            ("face", "TAKEN", "GOOD"),
+        ]
+        assert "Preview for the subject: http://127.0.0.1:" in said
+        assert [device.holder for device in devices.devices()] == ["", ""]
+        devices.script(SCANNER, Fault(Trouble.NO_FINGER))
+        answer, _ = enroll("A-2", "--finger", "right_index", *where[:4], "--attempt", "1", code=4)
+        assert answer["error"]["reason"] == "CAPTURE_TIMEOUT"
+        assert [device.holder for device in devices.devices()] == ["", ""]
+        assert server.stop() == 0
+    details = enrolment_event(tmp_path / "office.db")
+    assert details["operator_ref"] == "officer-7"
+    assert ["left_index", "TRY_AGAIN", "SAME_FINGER_TWICE = right_index"] in json.loads(details["history"])
+
+
+def test_the_terminal_needs_no_station_beside_it_and_shows_the_subject_what_to_do(
+    portrait: FaceImage, tmp_path: Path
+) -> None:
+    config = tmp_path / "here.toml"
+    config.write_text("discover = false\n" + show(tmp_path, portrait), "utf-8")
+    words = ("A-1", "--face", "--config", str(config), "--locale", "id", "--preview", "0")
+    with (
+        ServerProcess(tmp_path) as server,
+        subprocess.Popen(
+            [sys.executable, "-m", "biometrik.cli", "station", "enroll", *words, "--server", server.address],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as counter,
+    ):
+        assert counter.stderr is not None
+        url = counter.stderr.readline().rpartition(" ")[2].strip()
+        pictures, number = [], "0"
+        with suppress(OSError):  # it ends when the person is enrolled
+            while True:
+                with urllib.request.urlopen(f"{url}now?after={number}", timeout=30) as answer:
+                    if answer.status == 200:
+                        number = answer.headers["X-Number"]
+                        pictures.append((unquote(answer.headers["X-Word"]), answer.read()))
+        out, err = counter.communicate(timeout=60)
+        assert counter.returncode == 0, err
+        assert "ENROLLED A-1" in out
+        assert "Hadap ke kamera" in err
+        shown = [FaceImage.from_bytes(picture) for _, picture in pictures if picture]
+        assert shown
+        assert {max(picture.width_px, picture.height_px) for picture in shown} == {480}
+
+
+def test_ctrl_c_gives_the_device_and_the_session_back(station: StationProcess, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "[limits]\nmax_sessions = 1\n") as server, station.station() as devices:
+        devices.script(SCANNER, Fault(Trouble.NO_FINGER))
+        where = ("--server", server.address, "--station", station.address)
+        with subprocess.Popen(
+            [sys.executable, "-m", "biometrik.cli", "station", "enroll", "A-1", "--finger", "right_index", *where],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as counter:
+            assert counter.stderr is not None
+            while "Place the finger" not in counter.stderr.readline():
+                assert counter.poll() is None
+            counter.send_signal(signal.SIGINT)
+            out, err = counter.communicate(timeout=60)
+        assert (counter.returncode, out) == (130, "")
+        assert "INTERRUPTED" in err
+        assert [device.holder for device in devices.devices()] == ["", ""]
+        with server.client() as office:
+            office.open_session("A-2", [FACE])  # the only session that there may be is free

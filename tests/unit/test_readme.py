@@ -44,6 +44,8 @@ def test_every_command_and_option_exists(line: str) -> None:
     _, *words = shlex.split(line)
     groups = ("subjects", "galleries", "models", "devices")
     command = words[: 2 if words[0] in groups and len(words) > 1 else 1]
+    if words[0] == "station":  # without a further word, it is station serve
+        command = ["station", next((word for word in words[1:2] if not word.startswith("-")), "serve")]
     text = _help(command)
     for option in (word for word in words if word.startswith("--")):
         assert option in text, option

@@ -5,6 +5,7 @@ from biometrik.cli import people as people  # isort: skip
 from biometrik.cli import register as register  # isort: skip
 from biometrik.cli import service as service  # isort: skip
 from biometrik.cli import devices as devices  # isort: skip
+from biometrik.cli import station as station  # isort: skip
 from biometrik.cli import machine as machine  # isort: skip
 from biometrik.cli import record as record  # isort: skip
 from biometrik.cli.root import app

@@ -12,7 +12,8 @@ decision        outcome, reasons, score, threshold, capped, max_fmr, achieved_fm
 identification  outcome, reasons, candidates (rank, subject_id, encounter_id, galleries, score, capped, raw_score,
                 is_match), threshold, max_fpir, achieved_fpir (rate or null), coverage (gallery_version, galleries,
                 subjects, compared, exact, recall_claimed), calibration_id, model_contract_id, samples
-enrollment      outcome, subject_id, encounter_id, templates, samples
+enrollment      outcome, subject_id, encounter_id, templates, samples; of station enroll, in place of samples, traits
+                (trait, standing, attempts_left, basis or null)
 sample          file, usable, reasons, faces_found, face (box, landmarks, confidence) or null,
                 quality (overall, acceptable, algorithm, components) or null
 component       name, value, measured, unit, threshold, acceptable, reason or null
@@ -52,7 +53,7 @@ from biometrik.types import (
 )
 
 if TYPE_CHECKING:
-    from biometrik.client import ServedModel
+    from biometrik.client import Finalized, ServedModel
     from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
     from biometrik.formats.record_report import Conversion, RecordReport, RecordSimilarity
@@ -167,6 +168,25 @@ def similarity(found: "RecordSimilarity") -> Json:
         "probe_view": found.probe_view,
         "reference_view": found.reference_view,
         "outcome": Outcome.INCONCLUSIVE.value,
+    }
+
+
+def finalized(value: "Finalized") -> Json:
+    """Return the answer of an enrolment that was collected at a station."""
+    return {
+        "outcome": value.enrollment.outcome.value,
+        "subject_id": value.enrollment.subject_id,
+        "encounter_id": value.enrollment.encounter_id,
+        "templates": value.enrollment.templates,
+        "traits": [
+            {
+                "trait": state.trait.name,
+                "standing": state.standing.value,
+                "attempts_left": state.attempts_left,
+                "basis": None if state.basis is None else state.basis.value,
+            }
+            for state in value.traits
+        ],
     }
 
 

@@ -1,6 +1,6 @@
 """A station from Python: its devices, and guided capture with them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -245,8 +245,10 @@ class StationClient(Channel):
         *,
         attempt_s: float = _ATTEMPT_S,
         preview_side_px: int = 0,
-    ) -> Iterator[CaptureMoment]:
+    ) -> Generator[CaptureMoment, None, None]:
         """Make one attempt, and yield what is to be told of it; the last moment has the sample.
+
+        Close the generator to give the attempt up.
 
         Raises
         ------

@@ -9,11 +9,14 @@ from typing import Final
 
 import grpc
 import pytest
+from typer.testing import CliRunner
 
+from biometrik.cli import app
+from biometrik.cli.counter import Choice
 from biometrik.errors import BiometrikError
 from biometrik.gallery.schema import SCHEMA
 from biometrik.manifest import Distribution, manifest
-from biometrik.types import EnrollmentOutcome, Outcome
+from biometrik.types import EnrollmentOutcome, MissingReason, Outcome
 from biometrik_server.access import RPC_SCOPES, Scope
 from biometrik_server.config import ServerConfig
 from biometrik_server.metrics import Metrics
@@ -33,6 +36,19 @@ def errors(kind: type[BiometrikError] = BiometrikError) -> Iterator[type[Biometr
     for below in kind.__subclasses__():
         if below.__module__ == BiometrikError.__module__:
             yield from errors(below)
+
+
+def test_the_paper_on_stations_names_the_commands_own_options_answers_and_reasons() -> None:
+    paper = (DOCS / "station.md").read_text("utf-8")
+    shown = CliRunner().invoke(app, ["station", "enroll", "--help"], env={"COLUMNS": "200"}).output
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", paper)) - {"--database"}  # of biometrik serve
+    assert len(options) > 8
+    assert [option for option in options if option not in shown] == []
+    assert {row[0].strip("`") for row in rows(paper)} >= {choice.value for choice in Choice}
+    for reason in MissingReason:
+        assert reason.value.lower() in paper
+    (program,) = re.findall(r"```python\n(.*?)```", paper, re.DOTALL)
+    exec("\n".join(line for line in program.splitlines() if line.startswith("from ")), {})
 
 
 def rows(text: str) -> list[list[str]]:

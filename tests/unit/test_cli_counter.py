@@ -229,6 +229,13 @@ def test_after_three_attempts_a_trait_begins_anew_or_is_missing_or_left() -> Non
     assert desk.failures == ["INVALID_INPUT"]
 
 
+def test_what_the_service_could_not_accept_is_not_offered() -> None:
+    crowd = report(FACE, faces=2)
+    desk = Desk("again", "again", "leave", "")
+    assert standings(enrol(Office(crowd, crowd, crowd), Station(), desk, FACE)) == [TraitStanding.FAILED]
+    assert desk.offered[2] == (Choice.LEAVE, Choice.AGAIN)
+
+
 def test_the_operator_is_asked_at_the_end_why_it_should_be_enrolled_all_the_same() -> None:
     bad = unusable(Reason.NO_FACE)
     assert standings(enrol(Office(bad), Station(), Desk("leave", ""), FACE)) == [TraitStanding.WANTED]

@@ -118,6 +118,17 @@ def test_nothing_is_written_to_the_terminal(preview: Preview, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
+def test_connections_that_are_over_make_room_for_others(preview: Preview) -> None:
+    assert [get(preview)[0].status for _ in range(2 * _MAX_CONNECTIONS)] == [200] * (2 * _MAX_CONNECTIONS)
+
+
+def test_the_address_ends_in_a_slash_because_the_page_asks_beside_itself(preview: Preview) -> None:
+    connection = http.client.HTTPConnection(preview.hosts[0], timeout=10)
+    connection.request("GET", f"/{preview.token}")
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
 def test_no_more_connections_are_held_than_a_browser_needs(preview: Preview) -> None:
     host, _, port = preview.hosts[0].partition(":")
     held = [socket.create_connection((host, int(port)), timeout=10) for _ in range(_MAX_CONNECTIONS)]

@@ -262,7 +262,7 @@ class Counter:
 
     def _finalized(self, session_id: str, plan: Plan) -> Finalized:
         done = self._office.finalize(session_id, override=plan.override, context=plan.context)
-        if done.enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE and self._desk.attended and not plan.override:
+        if done.enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE and self._desk.attended:
             reason = self._desk.ask("Not all was taken. Why is it enrolled all the same (nothing: it is not)?")
             if reason:
                 return self._office.finalize(session_id, override=reason, context=plan.context)

@@ -33,7 +33,7 @@ class Options:
 
 
 class Benchmark(Protocol):
-    """A module of this folder named ``accuracy_…``, ``speed_…`` or ``load_…``."""
+    """A module of this folder named ``accuracy_…``, ``speed_…``, ``load_…`` or ``size_…``."""
 
     TITLE: str
 

@@ -15,7 +15,7 @@ from biometrik_hardware.errors import CaptureTimeoutError
 from biometrik_hardware.outcomes import RetryReason
 from biometrik_hardware.virtual_bus import Fault, Trouble
 from biometrik_station.guiding import ASKED, Moment, Taking, _middle, _moment
-from biometrik_station.service import _fault, _response, _sample, _seconds
+from biometrik_station.service import _fault, _response, _seconds
 from tests.unit.captured import RIGHT_INDEX, report
 
 
@@ -53,14 +53,14 @@ def test_faults_are_those_of_the_contract() -> None:
 
 def test_a_hint_speaks_the_language_asked_for_and_shows_a_small_picture() -> None:
     pixels = np.zeros((90, 70, 3), dtype=np.uint8)
-    said = _response(Moment(Hint(Guidance.COME_CLOSER), None, report(), pixels), None, "id", 45)
+    said = _response(Moment(Hint(Guidance.COME_CLOSER), None, report(), pixels), "id", 45)
     assert (said.state, said.guidance.code, said.guidance.text) == (
         pb.CAPTURE_STATE_GUIDING,
         pb.GUIDANCE_CODE_COME_CLOSER,
         "Mendekat",
     )
     assert FaceImage.from_bytes(said.preview_jpeg).pixels.shape == (45, 35, 3)
-    holding = _response(Moment(Hint(None, 0.25), None, None, None), None, "en", 45)
+    holding = _response(Moment(Hint(None, 0.25), None, None, None), "en", 45)
     assert (holding.state, holding.good_for.nanos, holding.preview_jpeg) == (
         pb.CAPTURE_STATE_HOLDING,
         250_000_000,
@@ -74,7 +74,7 @@ def test_a_print_goes_out_as_it_is_with_its_resolution() -> None:
     pixels = np.arange(100 * 80, dtype=np.uint32).reshape(100, 80).astype(np.uint8)
     image = FingerprintImage(pixels, 500.0, FingerPosition.RIGHT_INDEX)
     seen: Seen[Taking] = Seen(0.0, image, report(RIGHT_INDEX), 80, 100)
-    said = _response(Moment(None, seen, seen.report, None), _sample(image), "en", 0)
+    said = _response(Moment(None, seen, seen.report, None), "en", 0)
     assert said.state == pb.CAPTURE_STATE_TAKEN
     assert (said.sample.position, said.sample.ppi) == (2, 500.0)
     assert np.array_equal(decode_print(said.sample.data, ppi=500.0).pixels, pixels)

@@ -44,7 +44,7 @@ class Station:
         self._rack = rack
         self._guide = Guide(recognition, portrait=config.portrait)
         self._host = Host(config, Metrics())
-        self._service = DeviceService(rack, self._guide)
+        self._service = DeviceService(rack, self._guide, compact_samples=config.compact)
         device_service_pb2_grpc.add_DeviceServiceServicer_to_server(self._service, self._host.grpc)
         self._idle = asyncio.create_task(self._close_idle())
 

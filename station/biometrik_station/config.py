@@ -79,6 +79,8 @@ class StationConfig(HostConfig):
     """Whether devices that are plugged in are found by themselves."""
     portrait: bool = True
     """Whether of a camera's wide picture the middle is used, as wide as a document's photograph is for its height."""
+    compact: bool = True
+    """Whether samples are cut to what is compared and sent in few bytes, see :func:`biometrik.transport.compact`."""
 
     @model_validator(mode="after")
     def _names_each_device_once(self) -> Self:

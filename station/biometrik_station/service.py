@@ -14,10 +14,12 @@ from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from biometrik import wire
+from biometrik.attempt import Seen
 from biometrik.errors import InvalidInputError
 from biometrik.fingers import FingerprintImage
-from biometrik.imaging import encode_png
+from biometrik.imaging import encode_png, format_of
 from biometrik.reasons import Locale
+from biometrik.transport import compact
 from biometrik.v1 import device_service_pb2 as pb
 from biometrik.v1 import device_service_pb2_grpc, sample_pb2
 from biometrik_hardware.camera.camera import Camera
@@ -50,6 +52,11 @@ _TROUBLES: Final = {
     number: Trouble.NOTHING if number == pb.TROUBLE_UNSPECIFIED else Trouble[name.removeprefix("TROUBLE_")]
     for name, number in pb.Trouble.items()
 }
+_FORMATS: Final = {
+    "JPEG": sample_pb2.SAMPLE_FORMAT_JPEG,
+    "PNG": sample_pb2.SAMPLE_FORMAT_PNG,
+    "JPEG2000": sample_pb2.SAMPLE_FORMAT_JP2,
+}
 _KINDS: Final = wire.EnumMap(DeviceKind, pb.DeviceKind, "DEVICE_KIND_")
 
 _Context = Any  # grpc.aio.ServicerContext of whatever request and response
@@ -64,11 +71,14 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         The devices.
     guide : Guide
         Runs attempts.
+    compact_samples : bool
+        Whether samples are sent in few bytes.
     """
 
-    def __init__(self, rack: Rack, guide: Guide) -> None:
+    def __init__(self, rack: Rack, guide: Guide, *, compact_samples: bool) -> None:
         self._rack = rack
         self._guide = guide
+        self._compact = compact_samples
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -134,7 +144,8 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
                     raise InvalidInputError("position: expected none for a camera, which takes faces; got a finger")
             async with aclosing(moments):
                 async for moment in moments:
-                    yield _response(moment, locale, request.preview_side_px)
+                    sample = None if moment.taken is None else await self._guide.call(partial(self._sent, moment.taken))
+                    yield _response(moment, sample, locale, request.preview_side_px)
 
     async def ScriptVirtualDevice(
         self, request: pb.ScriptVirtualDeviceRequest, context: _Context
@@ -143,6 +154,10 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
             raise InvalidInputError(f"faults: expected at most {_MAX_FAULTS}, got {len(request.faults)}")
         await self._guide.call(partial(self._rack.script, request.device_id, [_fault(row) for row in request.faults]))
         return pb.ScriptVirtualDeviceResponse()
+
+    def _sent(self, taken: Seen[Taking]) -> sample_pb2.Sample:
+        sample = compact(taken.sample, taken.report.face) if self._compact else taken.sample
+        return _sample(sample)
 
 
 def _device(listed: Listed) -> pb.Device:
@@ -193,15 +208,17 @@ def _fault(message: pb.VirtualFault) -> Fault:
     return Fault(_TROUBLES[message.trouble], seconds)
 
 
-def _response(moment: Moment, locale: Locale, preview_side_px: int) -> pb.CaptureResponse:
+def _response(
+    moment: Moment, sample: sample_pb2.Sample | None, locale: Locale, preview_side_px: int
+) -> pb.CaptureResponse:
     response = pb.CaptureResponse()
     if moment.report is not None:
         response.report.CopyFrom(wire.report_to_wire(moment.report, locale))
     if moment.frame is not None and preview_side_px:
         response.preview_jpeg = _jpeg(_small(moment.frame, preview_side_px), _PREVIEW_QUALITY)
-    if moment.taken is not None:
+    if sample is not None:
         response.state = pb.CAPTURE_STATE_TAKEN
-        response.sample.CopyFrom(_sample(moment.taken.sample))
+        response.sample.CopyFrom(sample)
         return response
     hint = moment.hint
     assert hint is not None
@@ -217,12 +234,11 @@ def _sample(taken: Taking) -> sample_pb2.Sample:
     message = sample_pb2.Sample(modality=sample_pb2.MODALITY_FACE)
     if isinstance(taken, FingerprintImage):
         wire.write_print(taken, message)
-        message.format = sample_pb2.SAMPLE_FORMAT_PNG
-        message.data = encode_png(taken.pixels)
+        message.data = taken.encoded or encode_png(taken.pixels)
     else:
         wire.origin_to_wire(taken.origin, message)
-        message.format = sample_pb2.SAMPLE_FORMAT_JPEG
-        message.data = _jpeg(taken.pixels, _SAMPLE_QUALITY)
+        message.data = taken.encoded or _jpeg(taken.pixels, _SAMPLE_QUALITY)
+    message.format = _FORMATS[format_of(message.data)]
     message.source = sample_pb2.SAMPLE_SOURCE_SUPERVISED
     return message
 

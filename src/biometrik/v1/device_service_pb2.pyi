@@ -694,11 +694,16 @@ class CaptureResponse(_message.Message):
 
     @_builtins.property
     def report(self) -> _sample_pb2.SampleReport:
-        """What is said of the newest frame or print; of the sample in the last message. Not set before the first."""
+        """What is said of the newest frame or print; of the sample in the last message. Places are those in the frame, as the
+        preview shows it, also where the sample was cut out of it. Not set before the first.
+        """
 
     @_builtins.property
     def sample(self) -> _sample_pb2.Sample:
-        """What was taken; in the last message only. PNG of a print, JPEG of a face."""
+        """What was taken; in the last message only. A station's setting compact, on by default, makes it small: JPEG of head
+        and shoulders, at most 39,000 bytes; JPEG 2000 of a print at 500 ppi, at most 19,000. Without it: JPEG of the whole
+        frame, PNG of the print.
+        """
 
     def __init__(
         self,

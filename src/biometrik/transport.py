@@ -49,8 +49,8 @@ def compact(sample: S, face: Face | None = None) -> S:
     -------
     FaceImage or FingerprintImage
         ``encoded`` holds what is sent, ``pixels`` what the other side will decode. What recognition cannot use, a
-        photograph without ``face`` (or with one at its edge) or a print in which not one finger is found, is returned as it is, and so is what
-        is smaller as it is.
+        photograph without ``face`` (or with one at its edge) or a print in which not one finger is found, is returned
+        as it is, and so is what is smaller as it is.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def compact(sample: S, face: Face | None = None) -> S:
     --------
     >>> from biometrik.synthetic.fingerprints import draw_finger
     >>> from biometrik.synthetic.impressions import draw_impression
-    >>> compact(draw_impression(draw_finger(3, 2), 0).image).encoded.startswith(b"\\0\\0\\0\\x0cjP  ")
-    True
+    >>> compact(draw_impression(draw_finger(3, 2), 0).image).encoded[4:8]
+    b'jP  '
     """
     if isinstance(sample, FaceImage):
         return sample if face is None else _smaller(sample, _compact_face(sample, face))

@@ -60,10 +60,11 @@ class Station:
         Raises
         ------
         BiometrikError
-            As :class:`Recognition`; InvalidInputError where the address cannot be listened on, a certificate not be
-            read, or a virtual device not be shown.
+            As :class:`Recognition` and :class:`Spool`; InvalidInputError where the address cannot be listened on, a
+            certificate not be read, or a virtual device not be shown.
         """
         loop = asyncio.get_running_loop()
+        waiting = 0 if config.spool is None else len(config.spool.open().waiting())
         with ExitStack() as stack:
             with ThreadPoolExecutor(1) as opener:
                 recognition = await loop.run_in_executor(opener, Recognition, config.engine.parameters())
@@ -83,6 +84,7 @@ class Station:
             "version": biometrik.__version__,
             "models": recognition.face.contract_id,
             "devices": len(rack.listed()),
+            "waiting": waiting,
         }
         _log.info("ready", extra={"fields": {"listening": station._host.listening, **fields}})
         return station

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from biometrik.errors import InvalidInputError
 from biometrik_hardware.events import DeviceKind
 from biometrik_server.config import Engine, HostConfig
+from biometrik_station.spool import Spool
 
 #: First word of a device's id on a station.
 KIND_WORDS: Final[Mapping[DeviceKind, str]] = {
@@ -69,6 +70,25 @@ class StationEngine(Engine):
     threads: int = 1
 
 
+class SpoolSettings(BaseModel):
+    """Where enrolments are kept while the service is away."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    """Made for its owner only if it is not there."""
+    key: Path
+    """File with the key, readable by its owner only: 64 hexadecimal digits. Not in ``folder``."""
+    max_entries: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """What is kept at once, entries set aside included: twenty days of 500 people."""
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 4 << 30
+    """The same in bytes: 10,000 enrolments of ten fingers and a face are 2.3 GB."""
+
+    def open(self) -> Spool:
+        """Return it; raises as :class:`Spool`."""
+        return Spool(self.folder, self.key, max_entries=self.max_entries, max_bytes=self.max_bytes)
+
+
 class StationConfig(HostConfig):
     """All settings of a station."""
 
@@ -81,6 +101,9 @@ class StationConfig(HostConfig):
     """Whether of a camera's wide picture the middle is used, as wide as a document's photograph is for its height."""
     compact: bool = True
     """Whether samples are cut to what is compared and sent in few bytes, see :func:`biometrik.transport.compact`."""
+
+    spool: SpoolSettings | None = None
+    """Where enrolments are kept while the service is away; None keeps none."""
 
     @model_validator(mode="after")
     def _names_each_device_once(self) -> Self:

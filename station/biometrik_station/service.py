@@ -20,6 +20,7 @@ from biometrik.fingers import FingerprintImage
 from biometrik.imaging import encode_png, format_of
 from biometrik.reasons import Locale
 from biometrik.transport import compact
+from biometrik.types import FaceImage
 from biometrik.v1 import device_service_pb2 as pb
 from biometrik.v1 import device_service_pb2_grpc, sample_pb2
 from biometrik_hardware.camera.camera import Camera
@@ -156,7 +157,9 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         return pb.ScriptVirtualDeviceResponse()
 
     def _sent(self, taken: Seen[Taking]) -> sample_pb2.Sample:
-        sample = compact(taken.sample, taken.report.face) if self._compact else taken.sample
+        sample = taken.sample
+        if self._compact:
+            sample = compact(sample, taken.report.face) if isinstance(sample, FaceImage) else compact(sample)
         return _sample(sample)
 
 

@@ -67,7 +67,7 @@ def test_what_is_smaller_as_it_is_stays_and_so_does_what_shows_no_face() -> None
 def test_a_print_is_what_extractors_look_at(ppi: float) -> None:
     drawn = draw_impression(draw_finger(3, FingerPosition.LEFT_THUMB), 0).image
     size = round(ppi / 500)
-    enlarged = np.kron(np.pad(drawn.pixels, 96, constant_values=255), np.ones((size, size), dtype=np.uint8))
+    enlarged = np.pad(drawn.pixels, 96, constant_values=255).repeat(size, axis=0).repeat(size, axis=1)
     taken = FingerprintImage(enlarged, ppi, drawn.position)
     made = compact(taken)
     before, after = prepare(taken), prepare(made)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import typer
 from typer.core import TyperGroup
@@ -61,11 +61,19 @@ class Root(TyperGroup):
 class Listing(TyperGroup):
     """A command group that lists when no subcommand is named: ``biometrik models`` is ``biometrik models list``."""
 
+    usual: ClassVar[str] = "list"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``list`` in front of what is not a subcommand."""
+        """Put the usual subcommand in front of what is none."""
         if not args or (args[0].startswith("-") and args[0] != "--help"):
-            args = ["list", *args]
+            args = [self.usual, *args]
         return super().parse_args(ctx, args)
+
+
+class Serving(Listing):
+    """A command group that serves when no subcommand is named: ``biometrik station`` is ``biometrik station serve``."""
+
+    usual: ClassVar[str] = "serve"
 
 
 app: Final = typer.Typer(

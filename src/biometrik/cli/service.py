@@ -11,8 +11,8 @@ import typer
 from typer import Argument, Option
 
 from biometrik.cli.answer import answer
-from biometrik.cli.options import Output
-from biometrik.cli.root import app, command
+from biometrik.cli.options import Output, Service, address_of
+from biometrik.cli.root import INCONCLUSIVE, OK, Serving, app, command
 from biometrik.errors import InvalidInputError, PluginNotFoundError
 
 if TYPE_CHECKING:
@@ -84,8 +84,13 @@ def serve(
     asyncio.run(server.serve(settings))
 
 
+_station = typer.Typer(cls=Serving, help="Serve this machine's cameras and scanners, and send what was kept.")
+app.add_typer(_station, name="station")
+
+
 @command(
-    app,
+    _station,
+    name="serve",
     example="biometrik station --device camera:opencv:/dev/video0\n\n"
     "         [bold cyan]biometrik station --config station.toml --listen unix:/run/biometrik/station[/]",
     exits="0 stopped by SIGTERM or SIGINT, attempts that ran finished",
@@ -114,7 +119,7 @@ def station(
 
     What is plugged in is found by itself. A station guides people while a
     sample is taken, and hands it to the program that asked: it has no
-    database and keeps nothing.
+    database and keeps nothing of it.
 
     The log, one JSON object a line, is on standard error; the line with the
     event "ready" says where it listens. Addresses, certificates and clients
@@ -133,6 +138,58 @@ def station(
     settings = StationConfig.load(config, {name: value for name, value in given.items() if value is not None})
     logs.configure(settings.log_level)
     asyncio.run(program.serve(settings))
+
+
+@command(
+    _station,
+    example="biometrik station forward --config station.toml --server office.example:50051 --ca ca.pem",
+    exits="0 nothing waits any more, or shown · 3 something was set aside",
+)
+def forward(
+    *,
+    config: Annotated[
+        Path, Option("--config", metavar="FILE", help="The station's settings, as TOML; its [spool] says where.")
+    ],
+    service: Service,
+    output: Output,
+) -> None:
+    """Send the enrolments that were kept while the service was away; without a service, show them.
+
+    They go in the order in which they were kept, each under its own
+    transaction id: one that had arrived already is not enrolled twice. An
+    entry is removed when its answer is there. One that is damaged, that the
+    service refuses, or whose samples it cannot use, is set aside, and the
+    others go on.
+    """
+    try:
+        from biometrik_station.config import StationConfig
+        from biometrik_station.forwarding import Forwarder, forward
+    except ImportError as error:
+        raise PluginNotFoundError(
+            f"station: expected the packages of the extra [server], got none of the name {error.name};"
+            " pip install 'biometrik[cpu,server,spool]'"
+        ) from error
+    from biometrik.cli.screens import station as screen
+
+    settings = StationConfig.load(config, {}).spool
+    if settings is None:
+        raise InvalidInputError(f"{config}: expected a section [spool] with folder and key, got none")
+    spool, address, done = settings.open(), address_of(service), []
+    if address:
+        with Forwarder(service.connection(address, output)) as line:
+            done = list(forward(spool, line.send))
+    waiting, aside = spool.waiting(), spool.aside()
+    answer(
+        "station forward",
+        {
+            "forwarded": [{"entry": row.name, "why": row.why} for row in done],
+            "waiting": [screen.row(kept) for kept in waiting],
+            "aside": [screen.row(kept) for kept in aside],
+        },
+        lambda console: screen.forwarded(console, done, waiting, aside),
+        as_json=output.json,
+        code=INCONCLUSIVE if any(row.why for row in done) else OK,
+    )
 
 
 @command(app, example="biometrik token counter-3 --scope verify --scope identify", exits="0 made")

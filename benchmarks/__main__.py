@@ -22,7 +22,7 @@ PEERS = {"opencv4": "opencv-python-headless==4.14.0.94"}
 def names() -> list[str]:
     """Return the benchmarks that exist."""
     modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
-    return sorted(name for name in modules if name.startswith(("accuracy_", "load_", "search_", "speed_")))
+    return sorted(name for name in modules if name.startswith(("accuracy_", "load_", "search_", "size_", "speed_")))
 
 
 def load(name: str) -> Benchmark:

@@ -33,7 +33,7 @@ class Options:
 
 
 class Benchmark(Protocol):
-    """A module of this folder named ``accuracy_…``, ``load_…``, ``search_…`` or ``speed_…``."""
+    """A module of this folder named ``accuracy_…``, ``load_…``, ``search_…``, ``size_…`` or ``speed_…``."""
 
     TITLE: str
 

@@ -42,9 +42,9 @@ class Station:
     def __init__(self, config: StationConfig, recognition: Recognition, rack: Rack, closing: ExitStack) -> None:
         self._closing = closing
         self._rack = rack
-        self._guide = Guide(recognition, portrait=config.portrait)
+        self._guide = Guide(recognition, portrait=config.portrait, compact_samples=config.compact)
         self._host = Host(config, Metrics())
-        self._service = DeviceService(rack, self._guide, compact_samples=config.compact)
+        self._service = DeviceService(rack, self._guide)
         device_service_pb2_grpc.add_DeviceServiceServicer_to_server(self._service, self._host.grpc)
         self._idle = asyncio.create_task(self._close_idle())
 

@@ -16,6 +16,7 @@ from biometrik.attempt import Attempt, Hint, Seen, Shot, attempt_parameters
 from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.guidance import Guidance
 from biometrik.recognition import Recognition
+from biometrik.transport import compact
 from biometrik.types import FACE, FaceImage, SampleOrigin, SampleReport, Trait
 from biometrik_hardware.camera.camera import Camera
 from biometrik_hardware.device import Device
@@ -81,11 +82,15 @@ class Guide:
         The models in force; used by one thread.
     portrait : bool
         Whether the middle of a wide picture is used, see :class:`biometrik_station.config.StationConfig`.
+    compact_samples : bool
+        Whether samples are made small: a face when it has been taken, a print before it is assessed, so that what is
+        said of it is said of what is sent.
     """
 
-    def __init__(self, recognition: Recognition, *, portrait: bool) -> None:
+    def __init__(self, recognition: Recognition, *, portrait: bool, compact_samples: bool) -> None:
         self._recognition = recognition
         self._portrait = portrait
+        self._compact = compact_samples
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         # As many as devices may be waited for at once: each has one attempt, and a thread that waits costs little.
         self._waiting = ThreadPoolExecutor(64, thread_name_prefix="device")
@@ -138,7 +143,10 @@ class Guide:
                 frame = await self.call(lambda: camera.read(timeout_s=_FRAME_S, lease=lease()), camera)
             except CaptureTimeoutError:
                 now_s = max(now_s, time.monotonic())
-                yield _moment(attempt.pass_time(now_s), None, None)
+                step = attempt.pass_time(now_s)
+                yield await self._to_be_sent(_moment(step, None, None))
+                if isinstance(step, Shot):
+                    return
                 continue
             if frame.taken_at < began_s:
                 continue  # of the person before
@@ -147,7 +155,7 @@ class Guide:
             image = replace(image, pixels=_middle(image.pixels)) if self._portrait else image
             report = await self._assessed(image)
             step = attempt.see(Seen(now_s, image, report, image.width_px, image.height_px))
-            yield _moment(step, report, image.pixels)
+            yield await self._to_be_sent(_moment(step, report, image.pixels))
             if isinstance(step, Shot):
                 return
             await asyncio.sleep(max(0.0, frame.taken_at + 1 / _FPS - time.monotonic()))
@@ -185,10 +193,21 @@ class Guide:
                 continue
             now_s = time.monotonic()
             taken = replace(taken, origin=SampleOrigin(datetime.now(UTC), device_ref=device_ref))
+            if self._compact:
+                taken = await self.call(partial(compact, taken))
             report = await self._assessed(taken)
             height_px, width_px = taken.pixels.shape
             yield _moment(attempt.see(Seen(now_s, taken, report, width_px, height_px)), report, None)
             return
+
+    async def _to_be_sent(self, moment: Moment) -> Moment:
+        # A face is cut out where it was found.
+        seen = moment.taken
+        if not self._compact or seen is None:
+            return moment
+        assert isinstance(seen.sample, FaceImage)
+        small = await self.call(partial(compact, seen.sample, seen.report.face))
+        return replace(moment, taken=replace(seen, sample=small))
 
     @staticmethod
     def _capture(

@@ -14,13 +14,10 @@ from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from biometrik import wire
-from biometrik.attempt import Seen
 from biometrik.errors import InvalidInputError
 from biometrik.fingers import FingerprintImage
 from biometrik.imaging import encode_png, format_of
 from biometrik.reasons import Locale
-from biometrik.transport import compact
-from biometrik.types import FaceImage
 from biometrik.v1 import device_service_pb2 as pb
 from biometrik.v1 import device_service_pb2_grpc, sample_pb2
 from biometrik_hardware.camera.camera import Camera
@@ -72,14 +69,11 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         The devices.
     guide : Guide
         Runs attempts.
-    compact_samples : bool
-        Whether samples are sent in few bytes.
     """
 
-    def __init__(self, rack: Rack, guide: Guide, *, compact_samples: bool) -> None:
+    def __init__(self, rack: Rack, guide: Guide) -> None:
         self._rack = rack
         self._guide = guide
-        self._compact = compact_samples
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -145,8 +139,7 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
                     raise InvalidInputError("position: expected none for a camera, which takes faces; got a finger")
             async with aclosing(moments):
                 async for moment in moments:
-                    sample = None if moment.taken is None else await self._guide.call(partial(self._sent, moment.taken))
-                    yield _response(moment, sample, locale, request.preview_side_px)
+                    yield _response(moment, locale, request.preview_side_px)
 
     async def ScriptVirtualDevice(
         self, request: pb.ScriptVirtualDeviceRequest, context: _Context
@@ -155,12 +148,6 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
             raise InvalidInputError(f"faults: expected at most {_MAX_FAULTS}, got {len(request.faults)}")
         await self._guide.call(partial(self._rack.script, request.device_id, [_fault(row) for row in request.faults]))
         return pb.ScriptVirtualDeviceResponse()
-
-    def _sent(self, taken: Seen[Taking]) -> sample_pb2.Sample:
-        sample = taken.sample
-        if self._compact:
-            sample = compact(sample, taken.report.face) if isinstance(sample, FaceImage) else compact(sample)
-        return _sample(sample)
 
 
 def _device(listed: Listed) -> pb.Device:
@@ -211,17 +198,15 @@ def _fault(message: pb.VirtualFault) -> Fault:
     return Fault(_TROUBLES[message.trouble], seconds)
 
 
-def _response(
-    moment: Moment, sample: sample_pb2.Sample | None, locale: Locale, preview_side_px: int
-) -> pb.CaptureResponse:
+def _response(moment: Moment, locale: Locale, preview_side_px: int) -> pb.CaptureResponse:
     response = pb.CaptureResponse()
     if moment.report is not None:
         response.report.CopyFrom(wire.report_to_wire(moment.report, locale))
     if moment.frame is not None and preview_side_px:
         response.preview_jpeg = _jpeg(_small(moment.frame, preview_side_px), _PREVIEW_QUALITY)
-    if sample is not None:
+    if moment.taken is not None:
         response.state = pb.CAPTURE_STATE_TAKEN
-        response.sample.CopyFrom(sample)
+        response.sample.CopyFrom(_sample(moment.taken.sample))
         return response
     hint = moment.hint
     assert hint is not None

@@ -15,7 +15,7 @@ from biometrik.calibration import CalibrationTable
 from biometrik.client import AsyncStationClient, Client, StationClient
 from biometrik.config import EngineConfig
 from biometrik.errors import PermissionDeniedError, SessionNotFoundError, TransactionConflictError
-from biometrik.fingers import FingerPosition
+from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.gallery.stores.sqlite import STORE
 from biometrik.guidance import Guidance
 from biometrik.imaging import encode_png
@@ -26,6 +26,7 @@ from biometrik.scale import CalibrationPoint
 from biometrik.synthetic.fingerprints import draw_finger
 from biometrik.synthetic.impressions import draw_impression
 from biometrik.synthetic.marking import png
+from biometrik.transport import MAX_FACE_BYTES, MAX_PRINT_BYTES
 from biometrik.types import (
     FACE,
     FINGER_NAMES,
@@ -60,7 +61,7 @@ def show(folder: Path, portrait: FaceImage) -> str:
     (folder / "faces" / "face.png").write_bytes(encode_png(frame))
     for position in FINGERS:
         finger = draw_finger(5, position)
-        for impression in range(2):
+        for impression in (1, 2):
             name = f"{FINGER_NAMES[position]}_{impression}.png"
             (folder / "prints" / name).write_bytes(png(draw_impression(finger, impression).image))
     return f"""
@@ -284,7 +285,9 @@ def test_a_face_is_guided_and_previewed(station: StationProcess) -> None:
     assert max(preview.width_px, preview.height_px) == 160
     last = moments[-1]
     assert isinstance(last.sample, FaceImage)
-    assert (last.sample.width_px, last.sample.height_px) == (560, 720)
+    assert last.sample.width_px < 560  # of the frame's middle, the head with half its size of room
+    assert last.sample.height_px < 720
+    assert len(last.sample.encoded) <= MAX_FACE_BYTES
     assert last.report is not None
     assert last.report.quality is not None
     assert last.report.quality.acceptable
@@ -293,7 +296,9 @@ def test_a_face_is_guided_and_previewed(station: StationProcess) -> None:
 def test_what_a_scanner_asks_and_that_nobody_comes_is_told(station: StationProcess) -> None:
     with station.station() as devices:
         devices.script(SCANNER, Fault(Trouble.RETRY), Fault(Trouble.NOTHING), Fault(Trouble.NO_FINGER))
-        _, said = taken(devices, SCANNER, FingerPosition.LEFT_INDEX)
+        sample, said = taken(devices, SCANNER, FingerPosition.LEFT_INDEX)
+        assert isinstance(sample, FingerprintImage)
+        assert len(sample.encoded) <= MAX_PRINT_BYTES
         assert said == [Guidance.PLACE_FINGER, Guidance.CENTRE_FINGER]
         lease = devices.acquire(SCANNER)
         with pytest.raises(CaptureTimeoutError) as caught:
@@ -346,3 +351,11 @@ def test_a_watcher_is_told_who_has_what_and_async_clients_capture_too(station: S
     kinds = [kind for _, kind in seen]
     assert kinds[0] is EventKind.LEASE_GRANTED
     assert {EventKind.OPENED, EventKind.CAPTURED, EventKind.LEASE_RENEWED, EventKind.CLOSED} < set(kinds)
+
+
+def test_compact_can_be_turned_off(portrait: FaceImage, tmp_path: Path) -> None:
+    with StationProcess(tmp_path, f"compact = false\n{show(tmp_path, portrait)}") as station:
+        with station.station() as devices:
+            face, _ = taken(devices, CAMERA)
+    assert isinstance(face, FaceImage)
+    assert (face.width_px, face.height_px) == (560, 720)

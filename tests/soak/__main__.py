@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.history import HISTORY, Bar, Result, append, record
-from tests.soak import formats, hardware, service
+from tests.soak import formats, hardware, service, weak_line
 
 #: Runs ``count`` of something from index ``start`` with a seed, and returns what failed, as dataclasses.
 Run = Callable[[int, int, int], Sequence[Any]]
@@ -64,6 +64,9 @@ SOAKS: Final = {
         count=1000,
         chunk=8,
         open=hardware.unplugging,
+    ),
+    "weak_line": Soak(
+        "a service behind 64 kbit/s, 2 s and 5 % loss", "rounds", count=5, chunk=1, open=weak_line.opened
     ),
     "formats": Soak(
         "damaged interchange records", "records", count=1_000_000, chunk=5000, open=lambda: nullcontext(formats.run)

@@ -33,7 +33,7 @@ _LINES_PX: Final = 720
 _NOISE: Final = 3.0
 
 
-def run(options: Options) -> Result:
+def run(_: Options) -> Result:
     """Make samples compact, count the bytes of requests with them, and compare them with the originals."""
     recognition = Recognition(EngineConfig())
     frames = _frames(recognition)
@@ -87,8 +87,8 @@ def render(run: Mapping[str, Any], _: Path) -> str:
     found, parameters = run["figures"], run["parameters"]
     sizes = [[what, *(f"{value:,.0f}" for value in row)] for what, row in found["bytes"].items()]
     alike = [[what, *(f"{value:.3f}" for value in row)] for what, row in found["similarity"].items()]
-    return f"""Length of the request as gRPC sends it, of {parameters["faces"]} photographs as a camera of {_LINES_PX} lines
-sees them (the demo's, enlarged, with noise) and {parameters["prints"]} synthetic prints, after
+    return f"""Length of the request as gRPC sends it, of {parameters["faces"]} photographs as a camera of {_LINES_PX}
+lines sees them (the demo's, enlarged, with noise) and {parameters["prints"]} synthetic prints, after
 `biometrik.transport.compact`. HTTP/2 adds 200–300 bytes on the first call of a connection.
 
 {table(["bytes of a request", "smallest", "median", "greatest"], sizes)}

@@ -354,8 +354,8 @@ def test_a_watcher_is_told_who_has_what_and_async_clients_capture_too(station: S
 
 
 def test_compact_can_be_turned_off(portrait: FaceImage, tmp_path: Path) -> None:
-    with StationProcess(tmp_path, f"compact = false\n{show(tmp_path, portrait)}") as station:
-        with station.station() as devices:
-            face, _ = taken(devices, CAMERA)
+    settings = f"compact = false\n{show(tmp_path, portrait)}"
+    with StationProcess(tmp_path, settings) as station, station.station() as devices:
+        face, _ = taken(devices, CAMERA)
     assert isinstance(face, FaceImage)
     assert (face.width_px, face.height_px) == (560, 720)

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from unittest.mock import patch
 
 from biometrik.client import Client, Connection
 from biometrik.config import EngineConfig
@@ -201,14 +202,9 @@ def _round(index: int, seed: int, server: ServerProcess, folder: Path, person: l
 @contextmanager
 def _pieces_of(length: int, threshold: int) -> Iterator[None]:
     # The client uploads samples of 4 MiB and more, in pieces of 256 KiB: over this line that takes nine minutes.
-    from biometrik.client import operations, synchronous
-
-    usual = operations.CHUNK_BYTES, operations.UPLOAD_BYTES
-    vars(synchronous)["CHUNK_BYTES"], vars(operations)["UPLOAD_BYTES"] = length, threshold  # Final, for all but this
-    try:
+    pieces = patch("biometrik.client.synchronous.CHUNK_BYTES", length)
+    with pieces, patch("biometrik.client.operations.UPLOAD_BYTES", threshold):
         yield
-    finally:
-        vars(synchronous)["CHUNK_BYTES"], vars(operations)["UPLOAD_BYTES"] = usual
 
 
 def _portrait() -> FaceImage:

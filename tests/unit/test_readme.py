@@ -42,7 +42,9 @@ def _help(words: list[str]) -> str:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_exists(line: str) -> None:
     _, *words = shlex.split(line)
-    groups = ("subjects", "galleries", "models", "devices")
+    groups = ("subjects", "galleries", "models", "devices", "station")
+    if words[0] == "station" and (len(words) == 1 or words[1].startswith("-")):
+        words.insert(1, "serve")  # what a station does when nothing else is said
     command = words[: 2 if words[0] in groups and len(words) > 1 else 1]
     if words[0] == "station":  # without a further word, it is station serve
         command = ["station", next((word for word in words[1:2] if not word.startswith("-")), "serve")]

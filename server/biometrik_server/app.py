@@ -33,6 +33,7 @@ from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
 from biometrik_server.hosting import Host
 from biometrik_server.metrics import Metrics
+from biometrik_server.priorities import give_way
 from biometrik_server.services.admin import AdminService
 from biometrik_server.services.enrollment import EnrollmentService
 from biometrik_server.services.gallery import GalleryService
@@ -92,7 +93,8 @@ class Server:
             As Engine.open; InvalidInputError where the address cannot be listened on or a certificate not be read.
         """
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as opener:
+        # The threads of model runs are started here.
+        with ThreadPoolExecutor(1, initializer=give_way) as opener:
             engine = await loop.run_in_executor(opener, Engine.open, config.database, config.engine.parameters())
         server = cls(config, engine)
         try:

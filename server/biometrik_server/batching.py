@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Final, Generic, TypeVar
 
 from biometrik.errors import ServiceUnavailableError
+from biometrik_server.priorities import give_way
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -100,6 +101,7 @@ class Batcher(Generic[T, R]):
             thread.join()
 
     def _work(self) -> None:
+        give_way()
         while jobs := self._next():
             self._perform(jobs)
             jobs = []  # nobody's samples are kept while it waits for the next ones

@@ -53,9 +53,13 @@ class Admission:
         self._metrics = metrics
         self.count = 0
 
-    def __enter__(self) -> None:
+    def refuse_when_full(self) -> None:
+        """Raise QueueFullError where the next call would not be let in."""
         if self.count >= self._limit:
             raise QueueFullError(f"service: {self.count} calls are worked on or waiting; try again in a moment")
+
+    def __enter__(self) -> None:
+        self.refuse_when_full()
         self.count += 1
         self._metrics.in_flight.set(self.count)
 

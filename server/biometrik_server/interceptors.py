@@ -83,6 +83,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         locale = _locale(await incoming.request(_STRANGER_S))
                     raise
                 client_name = client.name
+                if not incoming.streams:  # a full house says so without reading what it cannot work on
+                    self._admission.refuse_when_full()
                 request = await incoming.request(MESSAGE_S)
                 locale = _locale(request)
                 self._access.check(client, rpc)

@@ -5,8 +5,8 @@ import sys
 import threading
 from typing import Final
 
-#: Of 19 steps of niceness. With it refusals stay immediate at three times what a machine can do, and accepted calls keep
-#: nearly all of the processor; without a rush of calls it changes nothing.
+#: Of 19 steps of niceness. With it refusals stay immediate at three times what a machine can do, and accepted calls
+#: keep nearly all of the processor; without a rush of calls it changes nothing.
 _NICENESS: Final = 10
 
 

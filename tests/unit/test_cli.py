@@ -696,7 +696,7 @@ def test_help_teaches_with_an_example_and_the_exit_codes(words: Sequence[str]) -
     answer = run(*words, "--help")
     assert answer.code == 0
     assert f"Example: biometrik {words[0]}" in answer.out
-    assert "Exit codes: 0 " in answer.out
+    assert re.search(r"Exit codes: \d ", answer.out)
     assert "--json" in answer.out
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,7 +18,7 @@ from benchmarks.history import Bar, NotRunError, Result
 from benchmarks.options import Options
 from benchmarks.race import quartiles
 from benchmarks.render import table
-from benchmarks.service_clients import MIX, OK, REFUSED, Calls, Plan, complete, made
+from benchmarks.service_clients import MIX, OK, PRINT_MIX, REFUSED, Calls, Plan, complete, made
 from benchmarks.service_office import SIDE_PX, Office, engine_config, furnish
 from benchmarks.service_process import ServerProcess, Usage, Watch
 from biometrik.client import AsyncClient, Connection
@@ -27,6 +29,7 @@ from biometrik_server.desk import MODEL_RUNS
 TITLE = "Service under load"
 
 _STRANGERS: Final = 1000
+_FINGERS: Final = 16
 _CLIENTS: Final = 16
 #: The whole of it; a shorter one is a trial, and says so.
 _MINUTES: Final = 10.0
@@ -38,6 +41,8 @@ _PILOTS: Final = 3
 _OVERLOAD: Final = 3.0
 _WATCH_S: Final = 1.0
 _BINS: Final = 60
+#: Until a rush is forgotten: the next clients find the house as it was.
+_CALM_S: Final = 5.0
 #: Clients that go away: half cancel, half have a deadline that passes.
 _GONE: Final = 20
 _PATIENCE_S: Final = 0.15
@@ -58,28 +63,37 @@ def run(options: Options) -> Result:
     segment_s = min(longest, max(shortest, 60 * options.minutes / 30))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        office = furnish(folder, options, _STRANGERS)
+        office = furnish(folder, options, _STRANGERS, fingers=_FINGERS)
         server = stack.enter_context(ServerProcess(office.database, options.cache, folder / "server"))
         limit = asyncio.run(_limit(server.address))
         plan = Plan(server.address, str(office.photographs), office.claims, MIX, _CLIENTS, segment_s)
-        made(replace(plan, clients=limit))  # to the longest queue and the fullest model run: memory is as it will be
+        full = replace(plan, clients=limit)
+        made(full)  # to the longest queue and the fullest model run: memory is as it will be
+        before = _resident(server, full)
         capacity = complete(made(replace(plan, seed=1)))
         rate = capacity.answered / capacity.wall_s
         rest_s = _pause(plan, _LOAD * rate)
         with Watch(server, _WATCH_S) as watch:
             steady = made(replace(plan, seed=2, seconds=60 * options.minutes, rest_s=rest_s))
+        prints = made(
+            replace(plan, seed=3, mix=PRINT_MIX, prints=str(office.prints), seconds=max(segment_s, 6 * options.minutes))
+        )
         at_limit, beyond = [], []
         for turn in range(min(_OVERLOAD_ROUNDS, options.rounds)):
-            at_limit.append(complete(made(replace(plan, seed=10 + turn, clients=limit))))
+            at_limit.append(complete(made(replace(full, seed=10 + turn))))
             beyond.append(made(replace(plan, seed=20 + turn, rate=_OVERLOAD * rate)))
+            time.sleep(_CALM_S)
+        after = _resident(server, full)
         computed = asyncio.run(_gone(server, office))
         server.stop()
-        acknowledged = [who for calls in (capacity, steady, *at_limit, *beyond) for who in calls.acknowledged]
+        acknowledged = [who for calls in (capacity, steady, prints, *at_limit, *beyond) for who in calls.acknowledged]
         lost = _lost(office, options, acknowledged)
     figures = {
         "capacity": rate,
         "clients_share": capacity.cpu_s / capacity.wall_s,
         "steady": {**_steady(steady, watch.seen), "share": steady.answered / steady.wall_s / rate},
+        "full_house_mib": {"before": before, "after": after, "percent": 100 * (after / before - 1)},
+        "prints": _answers(prints),
         "overload": _overload(at_limit, beyond),
         "acknowledged": len(acknowledged),
         "lost": lost,
@@ -99,15 +113,16 @@ def run(options: Options) -> Result:
 
 def bars(figures: Mapping[str, Any]) -> tuple[Bar, ...]:
     """Return the promises."""
-    steady, overload, gone = figures["steady"], figures["overload"], figures["gone"]
+    steady, overload, gone, full = (figures[name] for name in ("steady", "overload", "gone", "full_house_mib"))
     middle, late = steady["quantiles_ms"]["all"][1:]
     load = f"{_LOAD:.0%} of capacity"
     return (
         Bar(f"{load}: calls without the answer expected", 0, sum(steady["errors"].values())),
         Bar(f"{load}: p99 over p50, all calls together", _SPREAD, late / middle, "×"),
-        Bar(f"{load}: growth of resident memory", _GROWTH_PERCENT, steady["growth"]["resident_percent"], "%"),
+        Bar("resident memory of a full house, after all over before", _GROWTH_PERCENT, full["percent"], "%"),
         Bar(f"{load}: growth of threads", 0, steady["growth"]["threads"]),
         Bar(f"{load}: growth of descriptors", 0, steady["growth"]["descriptors"]),
+        Bar("synthetic prints: calls without the answer expected", 0, sum(figures["prints"]["errors"].values())),
         Bar("overload: p99 of refusals", _REFUSAL_MS, quartiles(overload["refusal_p99_ms"])[0], "ms"),
         Bar(
             "overload: p99 of accepted calls over that at the admission limit",
@@ -117,7 +132,7 @@ def bars(figures: Mapping[str, Any]) -> tuple[Bar, ...]:
             True,
             *overload["kept"][1:],
         ),
-        Bar("overload: calls neither answered nor refused", 0, overload["errors"]),
+        Bar("overload: calls neither answered nor refused", 0, sum(overload["errors"].values())),
         Bar("acknowledged enrolments that are lost", 0, figures["lost"]),
         Bar(f"computed of {gone['calls']} calls whose client had gone", 0, gone["computed"]),
     )
@@ -130,11 +145,18 @@ def render(run: Mapping[str, Any], folder: Path) -> str:
     pictures.latency_over_time(
         steady["bins"], f"{_LOAD:.0%} of capacity, {told['minutes']:g} minutes", folder / "service_load.png"
     )
-    mix = [
-        [kind, f"{int(count):,}", f"{middle:.1f}", f"{late:.1f}", f"{late / middle:.2f}"]
-        for kind, (count, middle, late) in steady["quantiles_ms"].items()
-    ]
-    before, after = steady["growth"]["resident_mib"]
+    mix, prints = (
+        table(
+            ["mix", "calls", "p50, ms", "p99, ms", "p99 / p50"],
+            [
+                [kind, f"{int(count):,}", f"{middle:.1f}", f"{late:.1f}", f"{late / middle:.2f}"]
+                for kind, (count, middle, late) in found[part]["quantiles_ms"].items()
+            ],
+        )
+        for part in ("steady", "prints")
+    )
+    early, late = steady["growth"]["resident_mib"]
+    full = found["full_house_mib"]
     shortened = "**Shortened: not the ten minutes that are promised.** " if told["shortened"] else ""
     at_once, slowest, accepted, limit = (
         quartiles(overload[name])[0] for name in ("refusal_p50_ms", "refusal_p99_ms", "accepted_p99_ms", "limit_p99_ms")
@@ -147,12 +169,19 @@ Then {clients} counters, each with one person at a time and pauses between them 
 {_LOAD:.0%} of that for {told["minutes"]:g} minutes; they got {steady["share"]:.0%}.
 {enrolled:,} subjects are enrolled at the start; photographs are JPEG of {SIDE_PX} px.
 
-{table(["mix", "calls", "p50, ms", "p99, ms", "p99 / p50"], mix)}
+{mix}
 
 ![latency](plots/service_load.png)
 
-Resident memory: {before:.0f} MiB in the second fifth of the time, {after:.0f} MiB in the last.
+Resident memory: {early:.0f} MiB in the second fifth of the time, {late:.0f} MiB in the last. With {told["admission_limit"]}
+clients in a closed loop, as many as are admitted, {full["before"]:.0f} MiB before those minutes and the overload and
+{full["after"]:.0f} MiB after them, when {found["acknowledged"]:,} more people were enrolled.
 {failed}
+The same clients in a closed loop with SYNTHETIC prints of {_FINGERS} fingers, the default extractor:
+{found["prints"]["rate"]:.1f} calls a second.
+
+{prints}
+
 At {_OVERLOAD:g} × capacity {refused:,} of {overload["calls"]:,} calls were refused:
 p50 {at_once:.1f} ms, p99 {slowest:.1f} ms. Those accepted have a p99 of {accepted:.0f} ms; as many clients in a closed
 loop as are admitted, {told["admission_limit"]}, one of {limit:.0f} ms, in turns.
@@ -169,6 +198,13 @@ def _pause(plan: Plan, rate: float) -> float:
         pilot = complete(made(replace(plan, seed=5 + turn, rest_s=rest_s)))
         rest_s = max(0.001, each_s - float(np.mean(pilot.times())) / 1000)
     return rest_s
+
+
+def _resident(server: ServerProcess, plan: Plan) -> float:
+    # MiB while the house is full, the median over one run of a plan.
+    with Watch(server, _WATCH_S) as watch:
+        complete(made(plan))
+    return float(np.median([usage.resident_mib for usage in watch.seen[len(watch.seen) // 3 :]]))
 
 
 async def _limit(address: str) -> int:
@@ -213,14 +249,17 @@ def _lost(office: Office, options: Options, acknowledged: Sequence[str]) -> int:
 
 
 def _steady(calls: Calls, seen: Sequence[Usage]) -> dict[str, Any]:
+    return {**_answers(calls), "growth": _growth(seen), "bins": _bins(calls)}
+
+
+def _answers(calls: Calls) -> dict[str, Any]:
     if not calls.answered:
-        raise NotRunError(f"steady load: expected answers, got none: {calls.errors}")
-    times = {"all": calls.times(), **{kind: calls.times(kind=kind) for kind in MIX}}
+        raise NotRunError(f"load: expected answers, got none: {calls.errors}")
+    times = {"all": calls.times(), **{kind: calls.times(kind=kind) for kind in {**MIX, **PRINT_MIX}}}
     return {
         "quantiles_ms": {kind: _quantiles(ms) for kind, ms in times.items() if ms},
         "errors": calls.errors,
-        "growth": _growth(seen),
-        "bins": _bins(calls),
+        "rate": calls.answered / calls.wall_s,
         "clients_share": calls.cpu_s / calls.wall_s,
     }
 
@@ -262,6 +301,8 @@ def _overload(at_limit: Sequence[Calls], beyond: Sequence[Calls]) -> dict[str, A
     limit = [_quantiles(calls.times())[2] for calls in at_limit]
     accepted = [_quantiles(calls.times())[2] for calls in beyond]
     refused = [_quantiles(calls.times(REFUSED)) for calls in beyond]
+    errors = sum((Counter(calls.errors) for calls in beyond), Counter[str]())
+    del errors[REFUSED]
     return {
         "limit_p99_ms": limit,
         "accepted_p99_ms": accepted,
@@ -270,5 +311,5 @@ def _overload(at_limit: Sequence[Calls], beyond: Sequence[Calls]) -> dict[str, A
         "refusal_p99_ms": [row[2] for row in refused],
         "refused": sum(int(row[0]) for row in refused),
         "calls": sum(len(calls.kind) for calls in beyond),
-        "errors": sum(n for calls in beyond for reason, n in calls.errors.items() if reason != REFUSED),
+        "errors": dict(errors),
     }

@@ -12,19 +12,26 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from benchmarks.history import ROOT, NotRunError
+from benchmarks.service_office import FINGER
 from biometrik.client import AsyncClient
 from biometrik.errors import BiometrikError, QueueFullError
+from biometrik.finger_imaging import read_print
+from biometrik.fingers import FingerprintImage
 from biometrik.types import EnrollmentOutcome, FaceImage, Outcome
+
+T = TypeVar("T")
 
 OK: Final = "ok"
 REFUSED: Final = QueueFullError.reason
 #: What an office does all day, as shares.
 MIX: Final[Mapping[str, float]] = {"verify": 0.6, "identify": 0.15, "enroll": 0.1, "quality": 0.1, "list": 0.05}
+#: The same with fingers.
+PRINT_MIX: Final[Mapping[str, float]] = {"verify print": 0.7, "identify print": 0.15, "enroll print": 0.15}
 #: Calls before the clock runs: connections are made, the server's paths are warm.
 _WARM_UP_CALLS: Final = 16
 #: Beyond its plan a run may take this long: to start, and for the last answers.
@@ -45,7 +52,7 @@ class Plan:
     claims : tuple of str
         Subjects that any of the photographs is a match for.
     mix : mapping of str to float
-        Shares of ``verify``, ``identify``, ``enroll``, ``quality``, ``list``.
+        Shares of what :data:`MIX` and :data:`PRINT_MIX` name.
     clients : int
         Connections, each with calls of its own.
     seconds : float
@@ -69,6 +76,7 @@ class Plan:
     rate: float = 0.0
     seed: int = 0
     rest_s: float = 0.0
+    prints: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ class Calls:
     Parameters
     ----------
     kind : list of str
-        Of :data:`MIX`.
+        Of :data:`MIX` or :data:`PRINT_MIX`.
     due_s : list of float
         When it was due, from the start. In an open loop waiting begins here, whenever the call got away.
     ms : list of float
@@ -152,12 +160,18 @@ async def call(plan: Plan) -> Calls:
     """Make a plan's calls from this process."""
     images = [FaceImage.from_file(path) for path in sorted(Path(plan.photographs).glob("*.jpg"))]
     async with _connected(plan) as clients:
-        office = _Counter(plan, images)
+        office = _Counter(plan, images, _prints(plan))
         await asyncio.gather(
             *(client.verify(plan.claims[0], [images[0]]) for client in clients[:_WARM_UP_CALLS]), return_exceptions=True
         )
         await (office.open_loop(clients) if plan.rate else office.closed_loop(clients))
     return office.calls()
+
+
+def _prints(plan: Plan) -> list[tuple[str, FingerprintImage]]:
+    # Whose, and the print.
+    files = sorted(Path(plan.prints).glob("*.png")) if plan.prints else []
+    return [(file.name.split(".")[0], read_print(file, position=FINGER)) for file in files]
 
 
 @asynccontextmanager
@@ -172,9 +186,12 @@ async def _connected(plan: Plan) -> AsyncIterator[Sequence[AsyncClient]]:
 class _Counter:
     # One run: what is called next, and what became of what was called.
 
-    def __init__(self, plan: Plan, images: Sequence[FaceImage]) -> None:
+    def __init__(
+        self, plan: Plan, images: Sequence[FaceImage], prints: Sequence[tuple[str, FingerprintImage]] = ()
+    ) -> None:
         self._plan = plan
         self._images = images
+        self._prints = prints
         self._random = np.random.default_rng(plan.seed)
         self._kinds = list(plan.mix)
         self._shares = np.array(list(plan.mix.values())) / sum(plan.mix.values())
@@ -240,26 +257,41 @@ class _Counter:
 
     async def _asked(self, kind: str, client: AsyncClient) -> bool:
         # Whether the answer is true.
-        image = self._images[int(self._random.integers(len(self._images)))]
+        image = self._one_of(self._images)
         match kind:
             case "verify":
-                claim = self._plan.claims[int(self._random.integers(len(self._plan.claims)))]
-                return (await client.verify(claim, [image])).outcome is Outcome.MATCH
+                return (await client.verify(self._one_of(self._plan.claims), [image])).outcome is Outcome.MATCH
             case "identify":
                 return bool((await client.identify([image], max_fpir=None)).candidates)
             case "enroll":
-                self._enrolled += 1
-                subject_id = f"new-{self._plan.seed:03}-{self._enrolled:06}"
-                enrolled = (await client.enroll(subject_id, [image])).outcome is EnrollmentOutcome.ENROLLED
-                if enrolled:
-                    self._acknowledged.append(subject_id)
-                return enrolled
+                return await self._is_enrolled(client, image)
             case "quality":
                 return all(report.usable for report in await client.quality([image]))
             case "list":
                 return len(await client.subjects(limit=_LISTED)) > 0
+            case "verify print":
+                claim, taken = self._one_of(self._prints)
+                return (await client.verify(claim, [taken])).outcome is Outcome.MATCH
+            case "identify print":
+                _, taken = self._one_of(self._prints)
+                return bool((await client.identify([taken], max_fpir=None)).candidates)
+            case "enroll print":
+                _, taken = self._one_of(self._prints)
+                return await self._is_enrolled(client, taken)
             case _:
-                raise ValueError(f"kind: expected one of {', '.join(MIX)}, got {kind}")
+                raise ValueError(f"kind: expected one of {', '.join({**MIX, **PRINT_MIX})}, got {kind}")
+
+    async def _is_enrolled(self, client: AsyncClient, image: FaceImage | FingerprintImage) -> bool:
+        # A new subject, whose enrolment is remembered once it is acknowledged.
+        self._enrolled += 1
+        subject_id = f"new-{self._plan.seed:03}-{self._enrolled:06}"
+        enrolled = (await client.enroll(subject_id, [image])).outcome is EnrollmentOutcome.ENROLLED
+        if enrolled:
+            self._acknowledged.append(subject_id)
+        return enrolled
+
+    def _one_of(self, choices: Sequence[T]) -> T:
+        return choices[int(self._random.integers(len(choices)))]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The office that the benchmarks of the service use: a database of enrolled people, and photographs at the counter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,10 @@ from benchmarks.speed_face import shipped_photograph
 from biometrik.config import EngineConfig, ModelParameters
 from biometrik.engine import Engine
 from biometrik.face.embedding import to_template
+from biometrik.fingers import FingerPosition, FingerprintImage
+from biometrik.synthetic.fingerprints import MasterFinger, draw_finger
+from biometrik.synthetic.impressions import draw_impression
+from biometrik.synthetic.marking import png
 from biometrik.types import FaceImage, Outcome, Template
 
 #: Longest side of a photograph, pixels, and its JPEG quality: as counters send them.
@@ -23,6 +27,9 @@ _JPEG_QUALITY: Final = 90
 _PHOTOGRAPHS: Final = 32
 _TRIES: Final = 40
 _CLAIMS: Final = 16
+#: Which finger the synthetic ones are, and impressions of each beside the one that is enrolled.
+FINGER: Final = FingerPosition.RIGHT_INDEX
+_IMPRESSIONS: Final = 3
 _SEED: Final = 20_260
 #: Values of the default embedder's embeddings.
 _DIMENSION: Final = 128
@@ -41,13 +48,17 @@ class Office:
     claims : tuple of str
         Subjects whose verification with any of the photographs is a match.
     enrolled : int
-        Subjects, the claims included; the others are random embeddings.
+        Subjects, the claims and the owners of prints included; the others are random embeddings.
+    prints : Path
+        Folder of PNG files ``SUBJECT.NUMBER.png``, each a SYNTHETIC impression of a finger whose verification as that
+        subject is a match; empty where none were asked for.
     """
 
     database: Path
     photographs: Path
     claims: tuple[str, ...]
     enrolled: int
+    prints: Path
 
     def images(self) -> list[FaceImage]:
         """Return the photographs, decoded, with their bytes."""
@@ -59,7 +70,7 @@ def engine_config(options: Options) -> EngineConfig:
     return EngineConfig(models=ModelParameters(cache=options.cache))
 
 
-def furnish(folder: Path, options: Options, strangers: int) -> Office:
+def furnish(folder: Path, options: Options, strangers: int, *, fingers: int = 0) -> Office:
     """Make an office in an empty folder.
 
     Parameters
@@ -70,11 +81,13 @@ def furnish(folder: Path, options: Options, strangers: int) -> Office:
         Where the folded weights are.
     strangers : int
         Enrolled beside the claims.
+    fingers : int
+        Subjects enrolled with one synthetic finger each.
 
     Raises
     ------
     NotRunError
-        The photograph is not here, or not recognised.
+        The photograph is not here, or it or a finger is not recognised.
     """
     shipped = shipped_photograph()
     if shipped is None:
@@ -84,7 +97,9 @@ def furnish(folder: Path, options: Options, strangers: int) -> Office:
     photographs = folder / "photographs"
     photographs.mkdir()
     claims = tuple(f"claim-{k:02}" for k in range(_CLAIMS))
-    office = Office(folder / "office.db", photographs, claims, len(claims) + strangers)
+    prints = folder / "prints"
+    prints.mkdir()
+    office = Office(folder / "office.db", photographs, claims, len(claims) + strangers + fingers, prints)
     with Engine.open(office.database, engine_config(options)) as engine:
         (prepared,) = engine.prepare([person])
         for claim in claims:
@@ -93,11 +108,29 @@ def furnish(folder: Path, options: Options, strangers: int) -> Office:
             engine.enroll(f"stranger-{k:05}", [_stranger(engine.model_contract_id, _DIMENSION, random)])
         taken = (_taken_again(person.pixels, random) for _ in range(_TRIES))
         good = [data for data in taken if _is_match(engine, claims[0], data)][:_PHOTOGRAPHS]
+        for k in range(fingers):
+            _enrol_finger(engine, k, prints)
     if len(good) < _PHOTOGRAPHS:
         raise NotRunError(f"photographs: expected {_PHOTOGRAPHS} that are good and match, got {len(good)}")
     for k, data in enumerate(good):
         (photographs / f"{k:02}.jpg").write_bytes(data)
     return office
+
+
+def _enrol_finger(engine: Engine, index: int, folder: Path) -> None:
+    # The first impression is enrolled, those of the next that match it are what comes to the counter.
+    finger, who = draw_finger(_SEED, index), f"print-{index:02}"
+    enrolled, *others = (_pressed(finger, number) for number in range(1 + _IMPRESSIONS))
+    engine.enroll(who, [enrolled])
+    for number, image in enumerate(others, 1):
+        if engine.verify(who, [image]).outcome is Outcome.MATCH:
+            (folder / f"{who}.{number}.png").write_bytes(png(image))
+    if not [*folder.glob(f"{who}.*")]:
+        raise NotRunError(f"finger {index}: expected an impression that matches, got none of {_IMPRESSIONS}")
+
+
+def _pressed(finger: MasterFinger, number: int) -> FingerprintImage:
+    return replace(draw_impression(finger, number).image, position=FINGER)
 
 
 def _taken_again(pixels: NDArray[np.uint8], random: np.random.Generator) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -10,7 +11,13 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from biometrik.errors import BiometrikError, InvalidInputError, ServiceTimeoutError, UnauthenticatedError
+from biometrik.errors import (
+    BiometrikError,
+    InvalidInputError,
+    QueueFullError,
+    ServiceTimeoutError,
+    UnauthenticatedError,
+)
 from biometrik.reasons import Locale
 from biometrik.wire import locale_of
 from biometrik_server.access import OPEN_RPCS, Access
@@ -25,6 +32,8 @@ _log = logging.getLogger(__name__)
 MESSAGE_S: Final = 120.0
 #: How long is waited for the message of somebody unknown, which is looked at only for its language.
 _STRANGER_S: Final = 1.0
+#: Between two lines of the log about calls that found no room.
+_RUSH_S: Final = 1.0
 
 _Context = Any  # grpc.aio.ServicerContext of whatever request and response
 
@@ -36,6 +45,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._access = access
         self._admission = admission
         self._metrics = metrics
+        self._turned_away: Counter[str] = Counter()
 
     async def intercept_service(
         self,
@@ -110,8 +120,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         name = rpc.rsplit(".", 1)[-1]
         self._metrics.requests.labels(name, code, reason).inc()
         self._metrics.request_seconds.labels(name).observe(seconds)
+        if reason == QueueFullError.reason:
+            self._turn_away(client)
+            return
         fields = {"rpc": name, "client": client, "code": code, "reason": reason, "ms": round(1000 * seconds, 2)}
         _log.info("call", extra={"fields": fields})
+
+    def _turn_away(self, client: str) -> None:
+        # Of a rush one line a second, not one a call: it would take time from those that are let in, and fill disks.
+        if not self._turned_away:
+            asyncio.get_running_loop().call_later(_RUSH_S, self._tell_of_the_rush)
+        self._turned_away[client] += 1
+
+    def _tell_of_the_rush(self) -> None:
+        fields = {"reason": QueueFullError.reason, "calls": dict(self._turned_away)}
+        self._turned_away.clear()
+        _log.warning("full house", extra={"fields": fields})
 
 
 class _Incoming:

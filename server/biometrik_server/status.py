@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import grpc
@@ -198,17 +199,30 @@ class Failure:
 
     def details(self) -> bytes:
         """Return google.rpc.Status with ErrorInfo and LocalizedMessage, serialised."""
-        packed = []
-        for message in (
-            error_details_pb2.ErrorInfo(domain=DOMAIN, reason=self.reason, metadata=dict(self.metadata)),
-            error_details_pb2.LocalizedMessage(locale=self.locale, message=self.localized),
-        ):
-            holder = AnyMessage()
-            holder.Pack(message)
-            packed.append(holder)
-        number: int = self.code.value[0]
-        whole = status_pb2.Status(code=number, message=self.message, details=packed)
-        return bytes(whole.SerializeToString())
+        return _details(
+            self.code, self.reason, self.message, self.localized, self.locale, tuple(sorted(self.metadata.items()))
+        )
+
+
+@lru_cache(maxsize=64)  # a full house says the same to everybody, hundreds of times a second
+def _details(
+    code: grpc.StatusCode,
+    reason: str,
+    message: str,
+    localized: str,
+    locale: Locale,
+    metadata: tuple[tuple[str, str], ...],
+) -> bytes:
+    packed = []
+    for part in (
+        error_details_pb2.ErrorInfo(domain=DOMAIN, reason=reason, metadata=dict(metadata)),
+        error_details_pb2.LocalizedMessage(locale=locale, message=localized),
+    ):
+        holder = AnyMessage()
+        holder.Pack(part)
+        packed.append(holder)
+    whole = status_pb2.Status(code=code.value[0], message=message, details=packed)
+    return bytes(whole.SerializeToString())
 
 
 def failure_of(error: BaseException, locale: Locale = "en") -> Failure:

@@ -38,6 +38,8 @@ def figures(steady: Calls, watched: list[Usage], beyond: Calls, **further: Any) 
         "clients_share": 0.1,
         "steady": {**load_service._steady(steady, watched), "share": 0.79},
         "overload": load_service._overload([calls([100.0] * 10)], [beyond]),
+        "full_house_mib": {"before": 300.0, "after": 303.0, "percent": 1.0},
+        "prints": load_service._answers(calls([90.0] * 9, kind=["verify print"] * 9)),
         "acknowledged": 2000,
         "lost": 0,
         "gone": {"calls": 20, "computed": 0},
@@ -74,7 +76,8 @@ def test_a_good_day_keeps_every_promise(good: dict[str, Any]) -> None:
         ({"overload": load_service._overload([calls([9.0])], [calls([9.0, 101], [OK, REFUSED])])}, "p99 of refusals"),
         ({"steady": load_service._steady(calls([9.0] * 9 + [90.0]), seen([1.0]))}, "p99 over p50"),
         ({"steady": load_service._steady(calls([9.0] * 9, [OK] * 8 + ["X"]), seen([1.0]))}, "without the answer"),
-        ({"steady": load_service._steady(calls([9.0]), seen([100.0] * 8 + [110.0] * 2))}, "resident memory"),
+        ({"full_house_mib": {"before": 300.0, "after": 330.0, "percent": 10.0}}, "resident memory"),
+        ({"prints": load_service._answers(calls([9.0] * 2, [OK, "X"]))}, "synthetic prints"),
         ({"steady": load_service._steady(calls([9.0]), seen([1.0] * 10, [9] * 9 + [10]))}, "growth of threads"),
     ],
 )
@@ -106,6 +109,7 @@ def test_a_table_of_the_mix_and_a_plot(good: dict[str, Any], tmp_path: Path) -> 
     text = load_service.render({"parameters": PARAMETERS, "figures": good}, tmp_path)
     assert "| all | 100 | 50.0 | 50.0 | 1.00 |" in text
     assert "| list | 20 |" in text
+    assert "| verify print | 9 | 90.0 |" in text
     assert "30 of 40 calls were refused" in text
     assert "hortened" not in text
     assert [path.name for path in tmp_path.iterdir()] == ["service_load.png"]

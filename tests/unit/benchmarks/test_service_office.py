@@ -9,7 +9,7 @@ import pytest
 from benchmarks import load_service, service_office, speed_service
 from benchmarks.history import NotRunError
 from benchmarks.options import Options
-from benchmarks.service_clients import MIX, Plan, complete, made
+from benchmarks.service_clients import MIX, PRINT_MIX, Plan, complete, made
 from benchmarks.service_office import Office, engine_config, furnish
 from benchmarks.service_process import ServerProcess
 from biometrik.client import Client
@@ -17,11 +17,12 @@ from biometrik.engine import Engine
 from biometrik.types import Outcome
 
 STRANGERS = 4
+FINGERS = 2
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    return furnish(tmp_path_factory.mktemp("office"), Options(), STRANGERS)
+    return furnish(tmp_path_factory.mktemp("office"), Options(), STRANGERS, fingers=FINGERS)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_an_office_is_what_it_says(office: Office) -> None:
     assert {(image.width_px, image.height_px) for image in images} == {(service_office.SIDE_PX,) * 2}
     assert len({image.encoded for image in images}) == len(images) == 32
     with Engine.open(office.database, engine_config(Options())) as engine:
-        assert len(engine.subjects()) == office.enrolled == len(office.claims) + STRANGERS
+        assert len(engine.subjects()) == office.enrolled == len(office.claims) + STRANGERS + FINGERS
         assert engine.verify(office.claims[-1], images[-1:]).outcome is Outcome.MATCH
         assert engine.verify("stranger-00000", images[:1]).outcome is Outcome.NO_MATCH
 
@@ -52,9 +53,11 @@ def test_a_mixed_load_is_answered_and_what_nobody_waits_for_is_not_computed(bran
         calls = complete(made(plan))
         assert calls.answered >= 4
         assert calls.cpu_s > 0
+        prints = complete(made(replace(plan, mix=PRINT_MIX, prints=str(branch.prints), seed=1)))
+        assert {*prints.kind} <= {*PRINT_MIX}
         assert asyncio.run(load_service._gone(server, branch)) == 0
         server.stop()
-    assert load_service._lost(branch, Options(), [*calls.acknowledged, "never enrolled"]) == 1
+    assert load_service._lost(branch, Options(), [*calls.acknowledged, *prints.acknowledged, "never enrolled"]) == 1
 
 
 def test_without_batcher_calls_share_no_model_run(branch: Office, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Admission: as many calls as can be worked on, the next one refused at once."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from biometrik.errors import QueueFullError
@@ -17,7 +19,7 @@ def test_the_call_beyond_the_bound_is_refused_and_room_comes_back() -> None:
     with admission:
         with admission:
             assert (admission.count, shown()) == (2, 2.0)
-            with pytest.raises(QueueFullError, match="2 calls"), admission:
+            with pytest.raises(QueueFullError, match="no room"), admission:
                 pytest.fail("a third was let in")
             assert admission.count == 2
         with admission:
@@ -31,3 +33,52 @@ def test_a_call_that_fails_makes_room() -> None:
         with pytest.raises(ZeroDivisionError), admission:
             raise ZeroDivisionError
     assert admission.count == 0
+
+
+def _refused(admission: Admission) -> bool:
+    try:
+        admission.refuse_when_full()
+    except QueueFullError:
+        return True
+    return False
+
+
+def test_in_a_rush_three_quarters_are_let_in_and_afterwards_all() -> None:
+    now = 100.0
+    admission = Admission(8, Metrics(), clock=lambda: now)
+    with ExitStack() as stack:
+        inside = [stack.enter_context(ExitStack()) for _ in range(8)]
+        for each in inside:
+            each.enter_context(admission)
+        for _ in range(8):  # as many in a second as are let in at all: a burst
+            assert _refused(admission)
+        inside[0].close()
+        assert not _refused(admission)
+        inside[0].enter_context(admission)
+        for _ in range(8):
+            assert _refused(admission)
+        for each in inside[:2]:
+            each.close()
+        assert _refused(admission)  # six are three quarters
+        inside[2].close()
+        assert not _refused(admission)
+        inside[2].enter_context(admission)
+        now += 5.0
+        assert not _refused(admission)
+        for each in inside[:2]:
+            each.enter_context(admission)
+        assert admission.count == 8
+        assert _refused(admission)
+
+
+@pytest.mark.parametrize(("limit", "in_a_rush"), [(1, 1), (2, 2), (3, 3), (4, 3), (32, 24)])
+def test_the_smallest_houses_keep_their_room_in_a_rush(limit: int, in_a_rush: int) -> None:
+    admission = Admission(limit, Metrics(), clock=lambda: 0.0)
+    with ExitStack() as stack:
+        first = stack.enter_context(ExitStack())
+        first.enter_context(admission)
+        for _ in range(limit - 1):
+            stack.enter_context(admission)
+        assert all(_refused(admission) for _ in range(10 * limit))
+        first.close()
+        assert _refused(admission) == (limit - 1 >= in_a_rush)

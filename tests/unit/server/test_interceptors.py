@@ -185,6 +185,25 @@ def test_beyond_the_room_calls_are_refused_at_once_and_room_comes_back() -> None
     _run(work())
 
 
+def test_of_a_rush_the_log_has_one_line_and_the_metrics_every_call(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with _served(lambda: _raise(AssertionError()), room=0, metrics=metrics) as address:
+            for _ in range(5):
+                assert type(await _asked(address)) is QueueFullError
+            while not [r for r in caplog.records if r.message == "full house"]:
+                await asyncio.sleep(0.05)
+
+    metrics = Metrics()
+    with caplog.at_level(logging.INFO, logger="biometrik_server"):
+        _run(work())
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    (told,) = [line for line in lines if line["event"] in ("call", "full house")]
+    assert (told["event"], told["level"], told["reason"]) == ("full house", "WARNING", "QUEUE_FULL")
+    assert told["calls"] == {"": 5} or told["calls"] == {"anonymous": 5}
+    labels = {"rpc": "SubjectService/GetSubject", "code": "RESOURCE_EXHAUSTED", "reason": "QUEUE_FULL"}
+    assert metrics.registry.get_sample_value("biometrik_requests_total", labels) == 5
+
+
 def test_bytes_that_are_no_message_are_refused_after_the_caller_is_known() -> None:
     async def sent(address: str, metadata: tuple[tuple[str, str], ...]) -> BaseException:
         async with grpc.aio.insecure_channel(address) as channel:

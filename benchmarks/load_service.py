@@ -173,9 +173,9 @@ Then {clients} counters, each with one person at a time and pauses between them 
 
 ![latency](plots/service_load.png)
 
-Resident memory: {early:.0f} MiB in the second fifth of the time, {late:.0f} MiB in the last. With
-{told["admission_limit"]} clients in a closed loop, as many as are admitted, {full["before"]:.0f} MiB before those minutes and the overload and
-{full["after"]:.0f} MiB after them, when {found["acknowledged"]:,} more people were enrolled.
+Resident memory: {early:.0f} MiB in the second fifth of the time, {late:.0f} MiB in the last.
+With {told["admission_limit"]} clients in a closed loop, as many as are admitted: {full["before"]:.0f} MiB at the start,
+{full["after"]:.0f} MiB after everything, when {found["acknowledged"]:,} more people were enrolled.
 {failed}
 The same clients in a closed loop with SYNTHETIC prints of {_FINGERS} fingers, the default extractor:
 {found["prints"]["rate"]:.1f} calls a second.

@@ -118,12 +118,12 @@ def furnish(folder: Path, options: Options, strangers: int, *, fingers: int = 0)
 
 
 def _enrol_finger(engine: Engine, index: int, folder: Path) -> None:
-    # The first impression is enrolled, those of the next that match it are what comes to the counter.
+    # The first impression is enrolled, those of the next that match it, and could be enrolled, come to the counter.
     finger, who = draw_finger(_SEED, index), f"print-{index:02}"
     enrolled, *others = (_pressed(finger, number) for number in range(1 + _IMPRESSIONS))
     engine.enroll(who, [enrolled])
-    for number, image in enumerate(others, 1):
-        if engine.verify(who, [image]).outcome is Outcome.MATCH:
+    for number, (image, sample) in enumerate(zip(others, engine.prepare(others), strict=True), 1):
+        if sample.acceptable and engine.verify(who, [sample]).outcome is Outcome.MATCH:
             (folder / f"{who}.{number}.png").write_bytes(png(image))
     if not [*folder.glob(f"{who}.*")]:
         raise NotRunError(f"finger {index}: expected an impression that matches, got none of {_IMPRESSIONS}")

@@ -47,8 +47,8 @@ def test_a_gallery_goes_through_the_store_into_the_index(tmp_path: Path) -> None
 
 
 def test_wilsons_interval_is_his() -> None:
-    # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998, table I:
-    # its method 3.
+    # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998:
+    # method 3 in table I.
     for count, of, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
         np.testing.assert_allclose(benchmark._interval(count, of), (low, high), atol=5e-5)
 

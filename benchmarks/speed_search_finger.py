@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,10 +39,10 @@ _SUBJECTS: Final = 100_000
 #: Right and left index finger.
 _POSITIONS: Final = (2, 7)
 #: Mated searches: of subjects whose templates are drawn, and of subjects whose prints are drawn as images.
-_DRAWN_PROBES: Final = 380
+_DRAWN_PROBES: Final = 280
 _IMAGED_PROBES: Final = 20
 #: Searches in both forms, spread over all: an exhaustive one takes half a second.
-_BOTH: Final = 100
+_BOTH: Final = 60
 #: Standard deviations of a two-sided 95 % interval.
 _SPREAD: Final = 1.96
 _PORTION: Final = 1000
@@ -196,22 +197,26 @@ def _people(options: Options) -> tuple[list[Fingers], list[tuple[str, int, tuple
     # References, by number from 1, and the mated probes: (kind, number, minutiae of both fingers).
     with ProcessPoolExecutor() as pool:
         references = list(pool.map(_drawn, range(1, _SUBJECTS + 1), chunksize=_PORTION))
+        seen = list(pool.map(_imaged, range(1, _IMAGED_PROBES + 1), repeat(options.cache)))
     probes = [
         ("drawn", number, tuple(draw_template(draw_identity(_SEED, 2 * number + side), 1) for side in (0, 1)))
         for number in range(_IMAGED_PROBES + 1, _IMAGED_PROBES + _DRAWN_PROBES + 1)
     ]
-    pipeline = FingerPipeline(
-        FingerParameters(extractor="ridge"), Runtime(RuntimeParameters(threads=1), ModelParameters(cache=options.cache))
-    )
     imaged: list[tuple[str, int, tuple[Minutiae, ...]]] = []
-    for number in range(1, _IMAGED_PROBES + 1):
-        fingers = [draw_finger(_SEED, 2 * number + side) for side in (0, 1)]
-        seen = pipeline.process([draw_impression(finger, k).image for k in (0, 1) for finger in fingers])
-        minutiae = [found.minutiae for found in seen if isinstance(found, ProcessedPrint)]
+    for number, minutiae in enumerate(seen, start=1):
         if len(minutiae) == 4:  # else one of the prints gave no template
             references[number - 1] = (payload.pack(minutiae[0]), payload.pack(minutiae[1]))
             imaged.append(("imaged", number, (minutiae[2], minutiae[3])))
     return references, [probe for both in _in_turns(probes, imaged) for probe in both]
+
+
+def _imaged(number: int, cache: Path) -> list[Minutiae]:
+    # Of two impressions of both fingers, those that give a template.
+    runtime = Runtime(RuntimeParameters(threads=1), ModelParameters(cache=cache))
+    pipeline = FingerPipeline(FingerParameters(extractor="ridge"), runtime)
+    fingers = [draw_finger(_SEED, 2 * number + side) for side in (0, 1)]
+    seen = pipeline.process([draw_impression(finger, k).image for k in (0, 1) for finger in fingers])
+    return [found.minutiae for found in seen if isinstance(found, ProcessedPrint)]
 
 
 def _in_turns(*kinds: Sequence[Any]) -> Iterator[list[Any]]:

@@ -40,6 +40,20 @@ class GpuDistanceParams:
     device: int = -1
 
 
+class GpuIndexFlatConfig:
+    """Which GPU."""
+
+    device: int = 0
+
+
+class GpuIndexFlatIP(faiss.IndexFlatIP):
+    """FAISS' own index on a GPU."""
+
+    def __init__(self, resources: StandardGpuResources, dimension: int, _config: GpuIndexFlatConfig) -> None:
+        assert isinstance(resources, StandardGpuResources)
+        super().__init__(dimension)
+
+
 def bfKnn(resources: StandardGpuResources, asked: GpuDistanceParams) -> None:
     """Compare, as FAISS does."""
     assert isinstance(resources, StandardGpuResources)
@@ -80,7 +94,8 @@ def install() -> None:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
     calls: dict[str, object] = {"cast_integer_to_void_ptr": int}
-    calls |= {part.__name__: part for part in (StandardGpuResources, GpuDistanceParams, bfKnn)}
+    parts = (StandardGpuResources, GpuDistanceParams, GpuIndexFlatConfig, GpuIndexFlatIP, bfKnn)
+    calls |= {part.__name__: part for part in parts}
     for name, call in calls.items():
         setattr(faiss, name, call)
     interface: Any = FakeCUDAArray

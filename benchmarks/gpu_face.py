@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,9 @@ def _embedding(job: Job) -> Iterator[Told]:
         yield from _rows(job, "embedding", "CUDA", sizes, lambda n: there.embed(crops[:n]))
     except BiometrikError as error:
         yield "missing", "embedding, CUDA", str(error)
+    if find_spec("tensorrt") is None:  # it is no part of the extra, so that it is not there is no fault
+        yield "progress", "TensorRT is not installed: the package tensorrt-cu13, under NVIDIA's licence"
+        return
     try:
         run = _tensorrt(bundled(sface.WEIGHTS_ID, ModelParameters(cache=job.cache)).path, max(sizes), job.cache)
     except ProviderUnavailableError as error:
@@ -96,12 +100,7 @@ def _tensorrt(path: Path, largest: int, cache: Path) -> Callable[[NDArray[np.flo
     import onnxruntime
 
     name = "TensorrtExecutionProvider"
-    try:
-        tensorrt = importlib.import_module("tensorrt")  # its import loads the libraries that ONNX Runtime then finds
-    except ImportError as error:
-        raise ProviderUnavailableError(
-            f"TensorRT: expected the package tensorrt, got {error}; pip install tensorrt-cu13, NVIDIA's licence"
-        ) from error
+    tensorrt = importlib.import_module("tensorrt")  # its import loads the libraries that ONNX Runtime then finds
     session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     shapes = {kind: f"{given.name}:{n}x3x112x112" for kind, n in (("min", 1), ("opt", 32), ("max", largest))}

@@ -294,7 +294,7 @@ def _gpu(config: EngineConfig) -> _Finding:
     if newest > driver.cuda[0]:
         remedy = f"install an NVIDIA driver for CUDA {newest}{' (580 or later)' if newest == 13 else ''}"
         return _Finding(Status.FAIL, f"{finding}: the driver is older than these libraries", remedy)
-    refused = [error for name in wanted if (error := _refused_on_gpu(name))]
+    refused = [reason for name in wanted if (reason := _refused_on_gpu(name))]
     if refused:
         return _Finding(Status.FAIL, f"{finding}; {'; '.join(refused)}", "follow the message")
     return _Finding(Status.OK, f"{finding}; for {', '.join(wanted)}")

@@ -5,17 +5,21 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import speed_gpu
-from benchmarks.gpu_part import FULL
+from benchmarks import gpu_face, speed_gpu
+from benchmarks.gpu_part import FULL, TINY, Job
 from benchmarks.history import append, latest
 from biometrik import gpu
+from biometrik.config import ModelParameters, RuntimeParameters
 from biometrik.errors import ProviderUnavailableError
+from biometrik.inference import Runtime
 
 _ROOT = Path(__file__).parents[3]
 _SHOWN = gpu.Driver((13, 0), (gpu.Gpu("NVIDIA Test", 80 << 30, (9, 0)),))
@@ -138,6 +142,30 @@ def test_worse_answers_than_promised_miss_their_bars() -> None:
         "detection": [{"what": "agreement", "where": "CUDA", "images": 16, "different": 1}],
     }
     assert [bar.passed for bar in speed_gpu._bars(figures, 481.0)] == [False] * 6
+
+
+@pytest.mark.parametrize("part", ["embedding", "detection"])
+def test_the_face_parts_with_the_processor_in_the_place_of_the_gpu(
+    part: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def on_processor(job: Job, _provider: str) -> Runtime:
+        return Runtime(RuntimeParameters(threads=1), ModelParameters(cache=job.cache))
+
+    def network(path: Path, largest: int, _cache: Path) -> Callable[[Any], Any]:
+        assert largest == max(TINY.crops)
+        return lambda batch: Runtime(RuntimeParameters(threads=1), ModelParameters()).open(path).run(batch)[0]
+
+    monkeypatch.setattr(gpu_face, "_runtime", on_processor)
+    monkeypatch.setattr(gpu_face, "_tensorrt", network)
+    monkeypatch.setattr(gpu_face, "find_spec", lambda _name: True)
+    told: list[Any] = list(gpu_face.measure(Job(part, TINY, tmp_path, time.monotonic() + 60)))
+    assert not [line for line in told if line[0] == "missing"]
+    rows = [line[1] for line in told if line[0] == "row"]
+    figures: dict[str, Any] = {name: [] for name in speed_gpu.BUDGETS} | {part: rows}
+    bars = speed_gpu._bars(figures, 1.0)
+    assert len(bars) == (3 if part == "embedding" else 2)
+    assert all(bar.passed for bar in bars)
+    assert "CUDA, batch 1 |" in speed_gpu._table(rows)
 
 
 def test_the_search_part_on_a_stand_in() -> None:

@@ -2,13 +2,15 @@
 
 import argparse
 import importlib
+import json
 import pkgutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import benchmarks
 from benchmarks.history import HISTORY, ROOT, NotRunError, append, record
@@ -17,6 +19,8 @@ from benchmarks.render import render
 
 #: Other versions of packages that benchmarks measure against, by folder below ``.peers``.
 PEERS = {"opencv4": "opencv-python-headless==4.14.0.94"}
+#: Runs where it is asked for, not among the others, which need no GPU.
+ON_GPU = "speed_gpu"
 
 
 def names() -> list[str]:
@@ -32,7 +36,7 @@ def load(name: str) -> Benchmark:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 1 if a bar was missed or a benchmark could not run, else 0."""
+    """Return 1 if a bar was missed or a benchmark could not run, else 0; with ``--gpu`` 2 where there is no GPU."""
     defaults = Options()
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Run benchmarks and render benchmarks/README.md."
@@ -47,21 +51,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=defaults.cache, help="folder for folded weights")
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="interleaved rounds of a speed benchmark")
     parser.add_argument("--minutes", type=float, default=defaults.minutes, help="how long a load benchmark goes on")
+    parser.add_argument("--gpu", action="store_true", help="on a machine with an NVIDIA GPU: all that runs on it")
     parser.add_argument("--trial", action="store_true", help="record nothing, only show: the machine is not quiet")
     given = parser.parse_args(arguments)
     options = Options(data=given.data, cache=given.cache, rounds=given.rounds, minutes=given.minutes)
     if given.list:
         print("\n".join(f"{name:20} {load(name).TITLE}" for name in names()))
         return 0
+    if given.gpu:
+        return on_gpu(options, trial=given.trial)
     if given.install_peers:
         install_peers(options.peers)
-    chosen = [] if given.render else [name for name in names() if given.only in (None, name)]
+    chosen = [given.only] if given.only else [name for name in names() if name != ON_GPU]
+    if given.render:
+        chosen = []
     complete = [_run(name, options, trial=given.trial) for name in chosen]
     if given.trial:
         return 0 if all(complete) else 1
     readme = render({name: load(name) for name in names()}, HISTORY, ROOT / "benchmarks")
     print(f"rendered {readme.relative_to(ROOT)}")
     return 0 if all(complete) else 1
+
+
+def on_gpu(options: Options, *, trial: bool) -> int:
+    """Run what runs on a GPU: progress and a table go to standard error, the record as JSON to standard output.
+
+    It renders nothing: a machine with a GPU need not have what the other benchmarks import.
+    """
+    module = load(ON_GPU)
+    with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as pictures:
+        try:
+            run = record(ON_GPU, module.run(options))
+        except NotRunError as reason:
+            print(f"not run: {reason}")
+            return 2
+        if not trial:
+            print(f"recorded in {append(run)}")
+        print(module.render(run, Path(pictures)))
+        _tell(run)
+    print(json.dumps(run, allow_nan=False, ensure_ascii=False, indent=1))
+    return 0 if all(bar["passed"] for bar in run["bars"]) and not run["not_measured"] else 1
 
 
 def install_peers(folder: Path) -> None:
@@ -92,16 +121,20 @@ def _run(name: str, options: Options, *, trial: bool) -> bool:
         return False
     if not trial:
         append(run)
+    _tell(run)
+    if trial:
+        with tempfile.TemporaryDirectory() as pictures:
+            print(load(name).render(run, Path(pictures)))
+    return all(bar["passed"] for bar in run["bars"])
+
+
+def _tell(run: Mapping[str, Any]) -> None:
     for bar in run["bars"]:
         verdict = "pass" if bar["passed"] else "FAIL"
         bound = f"{'≤' if bar['at_most'] else '≥'} {bar['target']:g}"
         print(f"  {verdict}  {bar['name']}: {bar['value']:.4g} {bar['unit']} (bar {bound})")
     for what, why in run["not_measured"].items():
         print(f"  not measured  {what}: {why}")
-    if trial:
-        with tempfile.TemporaryDirectory() as pictures:
-            print(load(name).render(run, Path(pictures)))
-    return all(bar["passed"] for bar in run["bars"])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def render(modules: Mapping[str, Benchmark], history: Path, folder: Path) -> Pat
     for name, module in modules.items():
         run = latest(name, history)
         parts.append(f"## {module.TITLE}\n")
-        parts.append(_section(run, module, plots) if run else f"Not run yet: `scripts/bench --only {name}`.\n")
+        not_run = getattr(module, "NOT_RUN", f"Not run yet: `scripts/bench --only {name}`.\n")
+        parts.append(_section(run, module, plots) if run else not_run)
     path = folder / "README.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path

@@ -14,6 +14,7 @@ from biometrik.config import (
     FaceParameters,
     FacePolicy,
     FingerParameters,
+    GalleryParameters,
     ModelParameters,
     RuntimeParameters,
 )
@@ -100,6 +101,8 @@ class Engine(_Section):
     quality_profile: str = "counter"
     extractor: str = "leader"
     matcher: str = "cylinders"
+    index: str = ""
+    """What searches faces. "": the library's default."""
     preload: tuple[Modality, ...] = (Modality.FACE,)
     """Whose models are opened at start besides the faces'; others when the first sample of them comes."""
     cache: Path | None = None
@@ -127,6 +130,7 @@ class Engine(_Section):
                 device_id=self.device_id,
             ),
             models=ModelParameters(cache=self.cache, pack=self.pack, calibrations=self.calibrations),
+            gallery=GalleryParameters(index=self.index) if self.index else GalleryParameters(),
             require_consent=self.require_consent,
             preload=self.preload,
         )

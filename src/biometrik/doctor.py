@@ -16,11 +16,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import biometrik
-from biometrik import models, wording
+from biometrik import gpu, models, wording
 from biometrik.calibration import load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import (
@@ -45,6 +46,15 @@ _MODULES: Final = {
     "faiss": "pip install 'biometrik[cpu]' (or [gpu])",
     "cv2": "pip install --force-reinstall --no-deps opencv-python-headless",
 }
+#: ONNX Runtime and numba take CUDA 13's libraries, FAISS CUDA 12's.
+_CUDA_LIBRARIES: Final = (
+    "nvidia-cuda-runtime",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cublas-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-nvvm",
+    "numba-cuda",
+)
 _MIB: Final = 1 << 20
 #: A process with the bundled models stays below 500 MiB; below that it cannot start, below twice that it may not.
 _MEMORY_FAIL, _MEMORY_WARN = 500 * _MIB, 1000 * _MIB
@@ -111,6 +121,7 @@ def examine(config: EngineConfig, database: Path | None = None) -> Iterator[Chec
     looks += [(module, partial(_module, module)) for module in _MODULES]
     looks.append(("cpu", _cpu))
     looks += [(f"provider {name}", partial(_provider, config, name)) for name in provider_names()]
+    looks.append(("gpu", partial(_gpu, config)))
     looks.append(("weights", partial(_weights, config)))
     looks.append(("cache", partial(_cache, config)))
     looks.append(("calibration", partial(_calibration, config)))
@@ -252,6 +263,63 @@ def _provider(config: EngineConfig, name: str) -> _Finding:
             return _Finding(Status.FAIL, str(error), "follow the message, or choose another --provider")
         return _Finding(Status.OK, f"not asked for, and cannot run here: {error}")
     return _Finding(Status.OK, f"runs{', and is the one in force' if asked else ''}")
+
+
+def _gpu(config: EngineConfig) -> _Finding:
+    asked = {
+        "provider cuda": config.runtime.provider == "cuda",
+        "index faiss-gpu": config.gallery.index == "faiss-gpu",
+        "matcher cylinders-cuda": config.finger.matcher == "cylinders-cuda",
+    }
+    wanted = [name for name, is_asked in asked.items() if is_asked]
+    try:
+        driver = gpu.driver()
+    except ProviderUnavailableError as error:
+        if not wanted:
+            return _Finding(Status.OK, f"not asked for, and cannot be used: {error}")
+        remedy = "follow the message, or choose the provider cpu, the index faiss-flat, the matcher cylinders"
+        return _Finding(Status.FAIL, f"{', '.join(wanted)}: {error}", remedy)
+    libraries = {name: version for name in _CUDA_LIBRARIES if (version := _installed(name))}
+    cards = "; ".join(
+        f"{card.name}, {card.memory_bytes / 1024 / _MIB:.0f} GiB, compute capability {card.capability[0]}."
+        f"{card.capability[1]}"
+        for card in driver.gpus
+    )
+    finding = f"{cards}; driver for CUDA {driver.cuda[0]}.{driver.cuda[1]}; " + (
+        ", ".join(f"{name} {version}" for name, version in libraries.items()) or "none of CUDA's libraries as packages"
+    )
+    if not wanted:
+        return _Finding(Status.OK, f"not asked for: {finding}")
+    newest = max((int(version.split(".")[0]) for name, version in libraries.items() if "runtime" in name), default=0)
+    if newest > driver.cuda[0]:
+        remedy = f"install an NVIDIA driver for CUDA {newest}{' (580 or later)' if newest == 13 else ''}"
+        return _Finding(Status.FAIL, f"{finding}: the driver is older than these libraries", remedy)
+    refused = [reason for name in wanted if (reason := _refused_on_gpu(name))]
+    if refused:
+        return _Finding(Status.FAIL, f"{finding}; {'; '.join(refused)}", "follow the message")
+    return _Finding(Status.OK, f"{finding}; for {', '.join(wanted)}")
+
+
+def _refused_on_gpu(name: str) -> str:
+    # Why a plug-in does not start on the GPU, "" if it does; the provider has a check of its own.
+    from biometrik.fingerprint.matching import MATCHERS
+    from biometrik.gallery.index import INDEXES
+
+    try:
+        if name == "index faiss-gpu":
+            INDEXES.load("faiss-gpu")(1)
+        elif name == "matcher cylinders-cuda":
+            MATCHERS.load("cylinders-cuda")()
+    except BiometrikError as error:
+        return str(error)
+    return ""
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _weights(config: EngineConfig) -> _Finding:

@@ -13,12 +13,21 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+import faiss
+import numba.cuda
 import pytest
 
 import biometrik
-from biometrik import doctor
+from biometrik import doctor, gpu
 from biometrik.client import Calibration, Capabilities, Client, Connection
-from biometrik.config import EngineConfig, FaceParameters, ModelParameters, RuntimeParameters
+from biometrik.config import (
+    EngineConfig,
+    FaceParameters,
+    FingerParameters,
+    GalleryParameters,
+    ModelParameters,
+    RuntimeParameters,
+)
 from biometrik.demo.photographs import ASTRONAUT, find
 from biometrik.doctor import Check, Status, examine, examine_service
 from biometrik.engine import Engine
@@ -46,6 +55,7 @@ def test_a_sound_machine_passes_every_check(tmp_path: Path) -> None:
         "provider cpu",
         "provider cuda",
         "provider openvino",
+        "gpu",
         "weights",
         "cache",
         "calibration",
@@ -113,6 +123,60 @@ def test_a_provider_that_was_asked_for_must_run(monkeypatch: pytest.MonkeyPatch)
     assert checks(asked)["provider cuda"].status is Status.FAIL
     assert checks()["provider cuda"].status is Status.OK
     assert "NVIDIA driver" in checks()["provider cuda"].finding
+
+
+_ON_GPU = EngineConfig(
+    runtime=RuntimeParameters(threads=1, warm_up=False),
+    gallery=GalleryParameters(index="faiss-gpu"),
+    finger=FingerParameters(matcher="cylinders-cuda"),
+)
+
+
+def _has_gpu(monkeypatch: pytest.MonkeyPatch, cuda: tuple[int, int], installed: Mapping[str, str]) -> None:
+    driver = gpu.Driver(cuda, (gpu.Gpu("NVIDIA Test", 80 << 30, (9, 0)),))
+    monkeypatch.setattr(gpu, "driver", lambda: driver)
+    monkeypatch.setattr(doctor, "_installed", lambda name: installed.get(name, ""))
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_fails_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> gpu.Driver:
+        raise ProviderUnavailableError("GPU: expected an NVIDIA driver, got none; install it")
+
+    monkeypatch.setattr(gpu, "driver", none)
+    check = doctor._looked_at(("gpu", lambda: doctor._gpu(_ON_GPU)))
+    assert check.status is Status.FAIL
+    assert check.finding.startswith("index faiss-gpu, matcher cylinders-cuda: GPU: expected an NVIDIA driver")
+    assert "faiss-flat" in check.remedy
+    assert doctor._gpu(CONFIG).status is Status.OK
+    assert doctor._gpu(CONFIG).finding.startswith("not asked for, and cannot be used: GPU: expected")
+
+
+def test_a_gpu_is_named_with_its_driver_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    _has_gpu(monkeypatch, (13, 0), {"nvidia-cuda-runtime": "13.5.37", "nvidia-cuda-runtime-cu12": "12.9.79"})
+    monkeypatch.setattr(doctor, "_refused_on_gpu", lambda name: "")
+    found = doctor._gpu(_ON_GPU)
+    assert found.status is Status.OK
+    told = "NVIDIA Test, 80 GiB, compute capability 9.0; driver for CUDA 13.0; nvidia-cuda-runtime 13.5.37, nvidia-"
+    assert found.finding.startswith(told)
+
+
+def test_a_driver_older_than_the_libraries_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    _has_gpu(monkeypatch, (12, 8), {"nvidia-cuda-runtime": "13.5.37", "nvidia-cuda-runtime-cu12": "12.9.79"})
+    found = doctor._gpu(_ON_GPU)
+    assert found.status is Status.FAIL
+    assert "older than these libraries" in found.finding
+    assert found.remedy == "install an NVIDIA driver for CUDA 13 (580 or later)"
+
+
+def test_what_refuses_a_gpu_that_is_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    _has_gpu(monkeypatch, (13, 0), {})
+    monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
+    monkeypatch.setattr(numba.cuda, "is_available", lambda: False)
+    found = doctor._gpu(_ON_GPU)
+    assert found.status is Status.FAIL
+    assert "none of CUDA's libraries" in found.finding
+    assert "index faiss-gpu: expected the wheel faiss-gpu" in found.finding
+    assert "matcher cylinders-cuda: expected an NVIDIA GPU" in found.finding
 
 
 @pytest.mark.parametrize(

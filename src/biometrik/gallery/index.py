@@ -188,5 +188,5 @@ def _checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 INDEXES: Final[Registry[Index]] = Registry(
-    "biometrik.gallery.indexes", "INDEX", "biometrik.indexes", extras={"faiss-flat": "cpu"}
+    "biometrik.gallery.indexes", "INDEX", "biometrik.indexes", extras={"faiss-flat": "cpu", "faiss-gpu": "gpu"}
 )

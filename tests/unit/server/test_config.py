@@ -41,6 +41,7 @@ def test_the_defaults_serve_this_machine_only() -> None:
 def test_runs_are_longer_on_a_gpu() -> None:
     assert _load(engine={"provider": "cuda"}).engine.parameters().runtime.batch_size == 16
     assert _load(engine={"batch_size": 7}).engine.parameters().runtime.batch_size == 7
+    assert _load(engine={"index": "faiss-gpu"}).engine.parameters().gallery.index == "faiss-gpu"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,18 @@ SOAKS: Final = {
         "a server killed while eight clients enrol", "rounds", count=100, chunk=1, open=service.killing
     ),
     "hardware_fuzz": Soak(
-        "damaged answers to every driver", "answers a driver", count=10_000, chunk=100, open=hardware.fuzzing
+        "damaged answers, files, scripts and recordings to every driver but libfprint's",
+        "damages a driver",
+        count=10_000,
+        chunk=100,
+        open=hardware.fuzzing,
+    ),
+    "libfprint_fuzz": Soak(
+        "damaged bytes to libfprint's virtual scanner",
+        "answers",
+        count=10_000,
+        chunk=100,
+        open=hardware.fuzzing_libfprint,
     ),
     "hardware_unplug": Soak(
         "cables pulled in the middle of captures, the drivers in turn",

@@ -11,6 +11,7 @@ whoever made it keeps and deletes it. It is played by the virtual drivers::
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,9 @@ _FAULTS: Final = {
     DeviceProtocolError.reason: Trouble.GARBAGE,
     CaptureTimeoutError.reason: Trouble.NO_FINGER,
 }
+
+#: What reading a damaged recording raises: of JSON that is none or nested without end, and of values that do not fit.
+_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Origin(Enum):
@@ -151,7 +155,7 @@ def scanner_setup(folder: Path, *, speed: float = 1.0) -> VirtualScannerSetup:
     -----
     Where the device went away it does so again: plug it in with ``BUS.replug``, as one would a cable.
     """
-    steps, about = _read(folder, DeviceKind.FINGERPRINT_SCANNER)
+    steps, ppi = _read(folder, DeviceKind.FINGERPRINT_SCANNER)
     images = iter([step for step in steps if step.file])
 
     def prints(_: FingerPosition) -> FingerprintImage:
@@ -161,7 +165,7 @@ def scanner_setup(folder: Path, *, speed: float = 1.0) -> VirtualScannerSetup:
         return FingerprintImage(_pixels(folder, step)[:, :, 0], step.ppi, step.position, step.impression)
 
     script = tuple(_faster(step.fault or Fault(Trouble.DELAY, step.took_s), speed) for step in steps)
-    ppi = float(about["ppi"] or next((step.ppi for step in steps if step.file), 500.0))
+    ppi = ppi or next((step.ppi for step in steps if step.file), 500.0)
     return VirtualScannerSetup(prints, script, approach_s=0.0, capture_s=0.0, ppi=ppi)
 
 
@@ -193,13 +197,14 @@ def camera_setup(folder: Path, *, speed: float = 1.0) -> VirtualCameraSetup:
     return VirtualCameraSetup(lambda index: _pixels(folder, frames[index % len(frames)]), script, fps=1000.0)
 
 
-def _read(folder: Path, kind: DeviceKind) -> tuple[list[_Step], dict[str, Any]]:
+def _read(folder: Path, kind: DeviceKind) -> tuple[list[_Step], float]:
+    # The steps, and the resolution of the device; 0 where it says so with each image.
     try:
         about = json.loads((folder / "about.json").read_text("utf-8"))
         if (about["version"], about["kind"]) != (_VERSION, kind.value):
             raise InvalidInputError(f"{folder}: expected a recording of a {kind.value}, got another one")
-        return list(_steps(folder)), about
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return list(_steps(folder)), float(about["ppi"] or 0.0)
+    except _DAMAGE as error:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(f"{folder}: expected a recording, got none or a damaged one") from error
@@ -210,6 +215,8 @@ def _steps(folder: Path) -> Iterator[_Step]:
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         step = json.loads(line)
         took_s, at_s = float(step["took_s"]), float(step["at_s"])
+        if not (0.0 <= took_s < math.inf and 0.0 <= at_s < math.inf):
+            raise ValueError("a time that is none")
         if "retry" in step:
             yield _Step(took_s, at_s, fault=Fault(Trouble.RETRY, took_s, RetryReason(step["retry"])))
         elif "fault" in step:

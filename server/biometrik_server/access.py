@@ -20,6 +20,7 @@ class Scope(Enum):
     GALLERY_READ = "gallery.read"
     GALLERY_WRITE = "gallery.write"
     DEVICE = "device"
+    DEVICE_TAKEOVER = "device.takeover"
     PRIVACY = "privacy"
     AUDIT = "audit"
     ADMIN = "admin"
@@ -75,6 +76,7 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
             "ScriptVirtualDevice",
         )
     },
+    "/biometrik.v1.DeviceService/TakeOverDevice": frozenset({Scope.DEVICE_TAKEOVER}),
     "/biometrik.v1.AdminService/GetCapabilities": _ANY,
     "/biometrik.v1.AdminService/ListModels": frozenset({Scope.ADMIN}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,

@@ -28,6 +28,8 @@ class Guidance(Enum):
     HEAD_UPRIGHT = "HEAD_UPRIGHT"
     STAND_STILL = "STAND_STILL"
     UNCOVER_FACE = "UNCOVER_FACE"
+    OPEN_EYES = "OPEN_EYES"
+    CLOSE_MOUTH = "CLOSE_MOUTH"
     MORE_LIGHT = "MORE_LIGHT"
     LESS_LIGHT = "LESS_LIGHT"
     EVEN_LIGHT = "EVEN_LIGHT"
@@ -77,6 +79,9 @@ _TEXTS: Final[Mapping[Guidance, tuple[str, str]]] = {
     Guidance.HEAD_UPRIGHT: ("Hold your head upright", "Tegakkan kepala"),
     Guidance.STAND_STILL: ("Stand still", "Jangan bergerak"),
     Guidance.UNCOVER_FACE: ("Uncover your face", "Buka penutup wajah"),
+    # Said by devices that measure it; nothing in this library does (ADR 19).
+    Guidance.OPEN_EYES: ("Open your eyes", "Buka mata"),
+    Guidance.CLOSE_MOUTH: ("Close your mouth", "Tutup mulut"),
     Guidance.MORE_LIGHT: ("More light is needed", "Perlu lebih banyak cahaya"),
     Guidance.LESS_LIGHT: ("Less light is needed", "Kurangi cahaya"),
     Guidance.EVEN_LIGHT: ("Turn towards the light", "Hadap ke arah cahaya"),

@@ -2,6 +2,7 @@
 
 import hmac
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,9 @@ from typing import Final, Self
 from biometrik.errors import InvalidInputError
 from biometrik_hardware.device import Device
 from biometrik_hardware.errors import DeviceBusyError, DeviceNotFoundError, LeaseLostError
-from biometrik_hardware.events import DeviceEvent, DeviceInfo, DeviceKind
+from biometrik_hardware.events import DeviceEvent, DeviceInfo, DeviceKind, DeviceState
 from biometrik_hardware.inventory import Inventory, device, driver
-from biometrik_hardware.leases import Lease
+from biometrik_hardware.leases import Lease, TakeoverRight
 from biometrik_hardware.virtual_bus import (
     BUS,
     Fault,
@@ -28,6 +29,8 @@ Listener = Callable[[str, DeviceEvent], None]
 
 #: How long opening a device may take, seconds: scanners on a serial line and cameras on the network need some.
 _OPEN_S: Final = 5.0
+#: How long the end of what runs is waited for after a device was taken over: what a driver may take, and to spare.
+_ENDS_S: Final = 0.5
 #: Virtual devices of a station read what they show only when they are plugged in.
 _VIRTUAL: Final = "virtual"
 
@@ -56,7 +59,7 @@ class _Slot:
     # A device that somebody has or had, and his lease.
     device: Device
     lease: Lease | None = None
-    capturing: bool = False
+    attempt_of: str = ""  # token of the lease under which an attempt runs
     lock: threading.Lock = field(default_factory=threading.Lock)
     opening: threading.Lock = field(default_factory=threading.Lock)  # held for seconds: never on the event loop
 
@@ -132,27 +135,47 @@ class Rack:
         InvalidInputError
             Not a device's id, or no holder.
         """
-        parse_device_id(device_id)
-        if device_id not in {listed.device_id for listed in self.listed()}:
-            raise DeviceNotFoundError(f"{device_id}: expected a device of this station, got none; list the devices")
-        slot = self._slot(device_id)
-        lease = slot.device.lease(holder, ttl_s)
+        slot = self._slot_of_listed(device_id)
         with slot.lock:
-            slot.lease = lease
-        try:
-            with slot.opening:
-                slot.device.open(timeout_s=_OPEN_S, lease=lease)
-        except BaseException:
-            slot.device.release(lease)
-            raise
-        return lease
+            slot.lease = lease = slot.device.lease(holder, ttl_s)
+        return self._opened(slot, lease)
+
+    def take_over(self, device_id: str, holder: str, ttl_s: float, right: TakeoverRight) -> Lease:
+        """Open a device and give it to somebody although another has it; what runs ends with LeaseLostError.
+
+        Parameters
+        ----------
+        device_id : str
+            Which.
+        holder : str
+            Who has it from now on.
+        ttl_s : float
+            For so many seconds.
+        right : TakeoverRight
+            Who may, and why; told to listeners.
+
+        Raises
+        ------
+        DeviceNotFoundError
+            It is not listed.
+        DeviceError
+            It cannot be opened; see :meth:`Device.open`.
+        InvalidInputError
+            Not a device's id, or no holder.
+        """
+        slot = self._slot_of_listed(device_id)
+        with slot.lock:
+            slot.lease = lease = slot.device.take_over(holder, ttl_s, right)
+        until = time.monotonic() + _ENDS_S
+        while slot.device.state is DeviceState.CAPTURING and time.monotonic() < until:
+            time.sleep(0.01)
+        return self._opened(slot, lease)
 
     def renew(self, device_id: str, token: str, ttl_s: float) -> Lease:
         """Return a lease with a later end; raises LeaseLostError."""
         slot, lease = self._held(device_id, token)
-        renewed = slot.device.renew(lease, ttl_s)
         with slot.lock:
-            slot.lease = renewed
+            slot.lease = renewed = slot.device.renew(lease, ttl_s)
         return renewed
 
     def release(self, device_id: str, token: str) -> None:
@@ -175,17 +198,18 @@ class Rack:
         """
         slot, _ = self._held(device_id, token)
         with slot.lock:
-            if slot.capturing:
+            if slot.attempt_of == token:
                 raise DeviceBusyError(
                     f"{device_id}: expected a device at rest, got one with an attempt; end that first"
                 )
-            slot.capturing = True
+            slot.attempt_of = token
         try:
             yield slot.device, lambda: self._held(device_id, token)[1]
         finally:
-            slot.device.cancel()
             with slot.lock:
-                slot.capturing = False
+                if slot.attempt_of == token:  # otherwise the device was taken over, and another's attempt runs
+                    slot.attempt_of = ""
+                    slot.device.cancel()
 
     def script(self, device_id: str, faults: Sequence[Fault]) -> None:
         """Say what goes wrong with a virtual device from now on, and plug its cable in.
@@ -211,6 +235,22 @@ class Rack:
                     slot.device.close()
 
     # --- inside
+
+    def _slot_of_listed(self, device_id: str) -> _Slot:
+        parse_device_id(device_id)
+        if device_id not in {listed.device_id for listed in self.listed()}:
+            raise DeviceNotFoundError(f"{device_id}: expected a device of this station, got none; list the devices")
+        return self._slot(device_id)
+
+    @staticmethod
+    def _opened(slot: _Slot, lease: Lease) -> Lease:
+        try:
+            with slot.opening:
+                slot.device.open(timeout_s=_OPEN_S, lease=lease)
+        except BaseException:
+            slot.device.release(lease)
+            raise
+        return lease
 
     def _slot(self, device_id: str) -> _Slot:
         kind, name, path = parse_device_id(device_id)

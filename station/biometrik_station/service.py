@@ -1,6 +1,7 @@
 """DeviceService: devices, leases, guided capture."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -23,11 +24,13 @@ from biometrik.v1 import device_service_pb2_grpc, sample_pb2
 from biometrik_hardware.camera.camera import Camera
 from biometrik_hardware.events import DeviceEvent, DeviceKind
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner
-from biometrik_hardware.leases import Lease
+from biometrik_hardware.leases import Lease, TakeoverRight
 from biometrik_hardware.virtual_bus import Fault, Trouble
 from biometrik_server.calls import CURRENT
 from biometrik_station.guiding import Guide, Moment, Taking
 from biometrik_station.rack import Listed, Rack
+
+_log = logging.getLogger(__name__)
 
 #: Leases: usual and longest, seconds. A counter that died holds a device for a minute at most if it asks for no more.
 _TTL_S: Final = 60.0
@@ -113,6 +116,17 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         holder = request.holder or CURRENT.get().client.name
         lease = await self._guide.call(partial(self._rack.acquire, request.device_id, holder, ttl_s))
         return pb.AcquireDeviceResponse(lease_token=lease.token, expires_at=_expiry(lease))
+
+    async def TakeOverDevice(self, request: pb.TakeOverDeviceRequest, context: _Context) -> pb.TakeOverDeviceResponse:
+        ttl_s = _seconds(request, "ttl", _TTL_S, 0.0, _MAX_TTL_S)
+        client = CURRENT.get().client.name
+        right = TakeoverRight(client, request.reason)
+        lease = await self._guide.call(
+            partial(self._rack.take_over, request.device_id, request.holder or client, ttl_s, right)
+        )
+        fields = {"device": request.device_id, "by": client, "reason": right.reason}
+        _log.warning("lease taken over", extra={"fields": fields})
+        return pb.TakeOverDeviceResponse(lease_token=lease.token, expires_at=_expiry(lease))
 
     async def RenewLease(self, request: pb.RenewLeaseRequest, context: _Context) -> pb.RenewLeaseResponse:
         ttl_s = _seconds(request, "ttl", _TTL_S, 0.0, _MAX_TTL_S)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from biometrik.cli import app
 from biometrik.client import AsyncStationClient, Client, StationClient
-from biometrik.errors import PermissionDeniedError, SessionNotFoundError, TransactionConflictError
+from biometrik.errors import InvalidInputError, PermissionDeniedError, SessionNotFoundError, TransactionConflictError
 from biometrik.fingers import FingerPosition, FingerprintImage
 from biometrik.gallery.stores.sqlite import STORE
 from biometrik.guidance import Guidance
@@ -244,6 +244,25 @@ def test_a_device_is_had_by_one_and_the_other_is_told_by_whom(station: StationPr
         devices.release(lease)
         with pytest.raises(LeaseLostError):
             list(devices.capture(lease))
+
+
+def test_a_device_is_taken_over_from_a_counter_that_hangs_and_the_log_says_by_whom_and_why(
+    station: StationProcess,
+) -> None:
+    with station.station() as hangs, station.station() as devices:
+        devices.script(SCANNER, Fault(Trouble.NO_FINGER))
+        moments = hangs.capture(hangs.acquire(SCANNER, holder="counter 3", ttl_s=600), attempt_s=300.0)
+        next(moments)  # and it never asks for another
+        with pytest.raises(InvalidInputError, match="reason"):
+            devices.take_over(SCANNER, "")
+        lease = devices.take_over(SCANNER, "counter 3 hangs", holder="counter 4")
+        assert list(devices.capture(lease, FingerPosition.LEFT_INDEX))[-1].sample is not None
+        with pytest.raises(LeaseLostError):
+            list(moments)
+        assert devices.devices()[1].holder == "counter 4"
+        devices.release(lease)
+    (row,) = [row for row in station.events() if row["event"] == "lease taken over"]
+    assert (row["device"], row["by"], row["reason"]) == (SCANNER, "anonymous", "counter 3 hangs")
 
 
 def test_a_lease_that_runs_out_frees_the_device(station: StationProcess) -> None:

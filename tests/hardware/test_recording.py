@@ -105,12 +105,28 @@ def test_a_recording_says_whose_samples_it_holds(tmp_path: Path) -> None:
         '{"at_s": 0, "took_s": 0, "retry": "X"}',
         '{"at_s": 0, "took_s": 0, "fault": "X"}',
         '{"at_s": 0, "took_s": 0, "file": "../../x.png", "ppi": 500}',
+        '{"at_s": 0, "took_s": -1, "retry": "KEEP_STILL"}',
+        '{"at_s": NaN, "took_s": 0, "retry": "KEEP_STILL"}',
+        '{"at_s": 0, "took_s": 1e999, "retry": "KEEP_STILL"}',
+        '{"at_s": 0, "took_s": 1' + "0" * 400 + ', "retry": "KEEP_STILL"}',
+        "[" * 100_000,
     ],
+    ids=lambda line: line[:60],
 )
 def test_a_damaged_recording_is_refused(tmp_path: Path, line: str) -> None:
     folder = tmp_path / "a"
     Recorder(folder, INFO, Origin.SYNTHETIC)
     (folder / "steps.jsonl").write_text(line + "\n")
+    with pytest.raises(InvalidInputError, match="recording"):
+        scanner_setup(folder)
+
+
+@pytest.mark.parametrize("ppi", ["[1]", '{"x": 1}', '"fine"', "1" + "0" * 400])
+def test_a_recording_with_a_damaged_resolution_is_refused(tmp_path: Path, ppi: str) -> None:
+    folder = tmp_path / "a"
+    Recorder(folder, INFO, Origin.SYNTHETIC)
+    about = folder / "about.json"
+    about.write_text(about.read_text().replace('"ppi": 500.0', f'"ppi": {ppi}'))
     with pytest.raises(InvalidInputError, match="recording"):
         scanner_setup(folder)
 

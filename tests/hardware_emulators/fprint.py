@@ -12,6 +12,7 @@ import struct
 import sys
 import termios
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,7 @@ class FprintEmulator:
 
     def __init__(self, folder: Path) -> None:
         self.finger: NDArray[np.uint8] | None = None
+        self.damage: Callable[[bytes], bytes] = lambda message: message
         self._socket = folder / "fprint"
         self._orders: list[bytes] = []
         self._ended = threading.Event()
@@ -92,7 +94,7 @@ class FprintEmulator:
         # captures, and takes the second of two images at once for a fault: so one, and a pause once it was read.
         while not self._ended.wait(_PAUSE_S):
             if _unread(line) == 0 and (message := self._next()):
-                line.sendall(message)
+                line.sendall(self.damage(message))
             with suppress(TimeoutError):
                 if line.recv(1) == b"":
                     return

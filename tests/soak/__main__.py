@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,8 +16,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.history import HISTORY, Bar, Result, append, record
 from tests.soak import formats, hardware, service, weak_line
 
-#: Runs ``count`` of something from index ``start`` with a seed, and returns what failed, as dataclasses.
-Run = Callable[[int, int, int], Sequence[Any]]
+
+class Run(Protocol):
+    """A soak that is set up."""
+
+    def __call__(self, count: int, seed: int, start: int, /) -> Sequence[Any]:
+        """Do ``count`` of it from index ``start`` with a seed; return what failed, as dataclasses."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Run, Protocol):
+    """One that has figures of its own, to be recorded beside what failed."""
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """What was measured until now."""
+        ...
+
+
 _NAME: Final = "soak"
 #: Failures whose words are kept; the rest are counted.
 _KEPT: Final = 20
@@ -56,7 +73,18 @@ SOAKS: Final = {
         "a server killed while eight clients enrol", "rounds", count=100, chunk=1, open=service.killing
     ),
     "hardware_fuzz": Soak(
-        "damaged answers to every driver", "answers a driver", count=10_000, chunk=100, open=hardware.fuzzing
+        "damaged answers, files, scripts and recordings to every driver but libfprint's",
+        "damages a driver",
+        count=10_000,
+        chunk=100,
+        open=hardware.fuzzing,
+    ),
+    "libfprint_fuzz": Soak(
+        "damaged bytes to libfprint's virtual scanner",
+        "answers",
+        count=10_000,
+        chunk=100,
+        open=hardware.fuzzing_libfprint,
     ),
     "hardware_unplug": Soak(
         "cables pulled in the middle of captures, the drivers in turn",
@@ -84,11 +112,14 @@ class Progressed:
         First index, and how many since.
     failures : list
         What failed.
+    figures : mapping
+        What was measured.
     """
 
     start: int
     done: int = 0
     failures: list[Any] = field(default_factory=list)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resumed_at(name: str, seed: int, folder: Path = HISTORY) -> int:
@@ -129,6 +160,8 @@ def soak(
                 size = min(chosen.chunk, count - state.done)
                 state.failures += run(size, seed, start + state.done)
                 state.done += size
+                if isinstance(run, Measuring):
+                    state.figures = run.figures
                 tell(state.done, len(state.failures))
     except KeyboardInterrupt:
         pass  # what was done is recorded, and --resume goes on from there
@@ -173,6 +206,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = HISTORY) -> int:
             "done": state.done,
             "seconds": round(time.monotonic() - began, 1),
             "failures": [asdict(failure) for failure in state.failures[:_KEPT]],
+            **state.figures,
         },
         bars=(Bar(f"failures of {given.name}", target=0, value=len(state.failures)),),
     )

@@ -12,29 +12,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-
-from biometrik.fingers import FingerPosition
 from biometrik_hardware.camera.camera import Camera
-from biometrik_hardware.camera.drivers.opencv import OpencvCamera
 from biometrik_hardware.conformance import ALLOWANCE_S, Rig, in_use, more
 from biometrik_hardware.device import Device
 from biometrik_hardware.errors import CaptureTimeoutError, DeviceError, DeviceGoneError
 from biometrik_hardware.events import DeviceState
-from biometrik_hardware.fingerprint.drivers.folder import FolderScanner
-from biometrik_hardware.fingerprint.drivers.sbi import SbiScanner
-from biometrik_hardware.fingerprint.drivers.zfm import ZfmScanner
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner
-from biometrik_hardware.virtual_rig import plain_frame
-from tests.hardware_emulators.network_camera import NetworkCameraEmulator
-from tests.hardware_emulators.rigs import here, ridges, wave_of
-from tests.hardware_emulators.rtsp_camera import RtspCameraEmulator
-from tests.hardware_emulators.sbi import SbiEmulator, vendor
-from tests.hardware_emulators.zfm import ZfmEmulator
+from tests.hardware_emulators.rigs import here
+from tests.soak.damaged_devices import Target, libfprint, targets
 
 _TIMEOUT_S: Final = 0.15
 _TRIES: Final = 3
@@ -45,8 +33,6 @@ _EXTREMES: Final = (b"\x00", b"\xff", b"\xef\x01", b"\xff\xff\xff\xff", b"-1", b
 #: Devices of each driver that are fuzzed beside each other.
 _LANES: Final = 4
 
-Damage = Callable[[bytes], bytes]
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -55,13 +41,6 @@ class Failure:
     index: int
     target: str
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    name: str
-    device: Device
-    spoil: Callable[[Damage], None]
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -97,66 +76,37 @@ def fuzzing() -> Iterator[Callable[[int, int, int], list[Failure]]]:
         lanes = []
         for lane in range(_LANES):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            lanes += [(lane, target) for target in _targets(stack, folder)]
-
-        def run_one(lane: int, target: _Target, count: int, seed: int, start: int) -> list[Failure]:
-            failures = []
-            for index in range(start + (lane - start) % _LANES, start + count, _LANES):
-                what = _failure_of(target, f"{seed}:{target.name}:{index}")
-                failures += [Failure(index, target.name, what)] if what else []
-            return failures
+            lanes += [(lane, target) for target in targets(stack, folder, lane)]
 
         pool = stack.enter_context(ThreadPoolExecutor(len(lanes)))
 
         def run(count: int, seed: int, start: int = 0) -> list[Failure]:
-            runs = [pool.submit(run_one, lane, target, count, seed, start) for lane, target in lanes]
+            runs = [
+                pool.submit(_fuzzed, target, range(start + (lane - start) % _LANES, start + count, _LANES), seed)
+                for lane, target in lanes
+            ]
             return [failure for each in runs for failure in each.result()]
 
         yield run
 
 
-def _targets(stack: ExitStack, folder: Path) -> tuple[_Target, ...]:
-    zfm = stack.enter_context(ZfmEmulator(folder, width_px=32, height_px=32))
-    zfm.finger = ridges(32, 32)
-    sbi = stack.enter_context(SbiEmulator())
-    sbi.finger = wave_of(FingerPosition.RIGHT_INDEX)
-    http = stack.enter_context(NetworkCameraEmulator(plain_frame, fps=60.0))
-    rtsp = stack.enter_context(RtspCameraEmulator(lambda index: plain_frame(index)[:64], fps=60.0))
-    prints = folder / "prints"
-    prints.mkdir()
-    png = _png()
-
-    def spoil_folder(damage: Damage) -> None:
-        def write() -> None:
-            (prints / "a.part").write_bytes(damage(png))
-            (prints / "a.part").replace(prints / "a.png")
-
-        for old in prints.iterdir():
-            old.unlink()
-        threading.Timer(0.02, write).start()
-
-    def spoil(emulator: ZfmEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
-        return lambda damage: setattr(emulator, "damage", damage)
-
-    made = (
-        _Target("zfm", ZfmScanner.at(str(zfm.port), width_px=32, height_px=32), spoil(zfm)),
-        _Target("sbi", SbiScanner.at(str(sbi.port), authorities=vendor()[0].pem), spoil(sbi)),
-        _Target("opencv http", OpencvCamera.at(http.address), spoil(http)),
-        _Target("opencv rtsp", OpencvCamera.at(rtsp.address), spoil(rtsp)),
-        _Target("folder", FolderScanner.at(str(prints), ppi=500.0, rest_s=0.02), spoil_folder),
-    )
-    for target in made:
-        stack.callback(target.device.close)
-    return made
+@contextmanager
+def fuzzing_libfprint() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+    """The same for libfprint, by itself, because what it hears could end the process; raises where there is none."""
+    with ExitStack() as stack:
+        target = libfprint(stack, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        yield lambda count, seed, start: _fuzzed(target, range(start, start + count), seed)
 
 
-def _png() -> bytes:
-    out = BytesIO()
-    Image.fromarray(ridges(64, 60)).save(out, "PNG")
-    return out.getvalue()
+def _fuzzed(target: Target, indices: range, seed: int) -> list[Failure]:
+    failures = []
+    for index in indices:
+        what = _failure_of(target, f"{seed}:{target.name}:{index}")
+        failures += [Failure(index, target.name, what)] if what else []
+    return failures
 
 
-def _failure_of(target: _Target, seed: str) -> str:
+def _failure_of(target: Target, seed: str) -> str:
     # A driver that is late is late again with the same damage; a machine that is busy with something else is not.
     for _ in range(_TRIES):
         what, is_late = _tried(target, random.Random(seed))
@@ -165,7 +115,7 @@ def _failure_of(target: _Target, seed: str) -> str:
     return what
 
 
-def _tried(target: _Target, rng: random.Random) -> tuple[str, bool]:
+def _tried(target: Target, rng: random.Random) -> tuple[str, bool]:
     # What went wrong, and whether it was only late.
     device = target.device
     try:

@@ -1,22 +1,27 @@
 """Verifications, uploads and forwarded enrolments over a line of 64 kbit/s with 2 s latency and 5 % loss.
 
-The line is a proxy in this process, not the kernel's ``netem``, so that it is the same on every machine: it hands on
-what TCP would. A segment that is lost arrives a round trip later, and all behind it waits for it.
+Service and counter are in two network namespaces, and real TCP and TLS go over packets that are slow, late and lost.
+Where this user may not make namespaces, a proxy stands for the line, and the record says so.
 """
 
-import asyncio
+import hashlib
+import multiprocessing
 import random
+import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final
 from unittest.mock import patch
+
+from rich.console import Console
 
 from biometrik.client import Client, Connection
 from biometrik.config import EngineConfig
@@ -29,107 +34,22 @@ from biometrik.transport import compact
 from biometrik.types import EnrollmentOutcome, FaceImage, Outcome
 from biometrik_station.forwarding import Forwarder, enroll, forward, request_of
 from biometrik_station.spool import Spool
+from tests.e2e.identities import Identity
+from tests.soak.namespaces import Namespace, PacketLine, carried_bytes
+from tests.soak.proxy_line import ProxyLine
 from tests.soak.server_process import ServerProcess
 
-_BYTES_PER_S: Final = 64_000 / 8
-_ONE_WAY_S: Final = 1.0
-_LOSS: Final = 0.05
-#: What an Ethernet carries of TCP in one segment.
-_SEGMENT: Final = 1460
-#: Segments that wait in the sender, as in a socket's buffer.
-_BUFFERED: Final = 64
-#: Deadline of an enrolment of a face and four fingers: 115 kB are 15 s at this rate, and losses cost seconds each.
-_ENROL_S: Final = 60.0
-
-
-class WeakLine:
-    """A proxy before a service, as slow and lossy as is said; use it as a context manager.
-
-    Parameters
-    ----------
-    target : str
-        ``host:port`` of the service.
-    rng : random.Random
-        What is lost.
-    bytes_per_s, one_way_s, loss : float
-        Of the line, each way.
-    """
-
-    def __init__(
-        self,
-        target: str,
-        rng: random.Random,
-        *,
-        bytes_per_s: float = _BYTES_PER_S,
-        one_way_s: float = _ONE_WAY_S,
-        loss: float = _LOSS,
-    ) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
-        self._rng, self._bytes_per_s, self._one_way_s, self._loss = rng, bytes_per_s, one_way_s, loss
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="weak line")
-        self.carried_bytes = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        opening = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop)
-        self._server = opening.result()
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    async def _accept(self, near: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(2 * self._one_way_s)  # TCP's greeting
-        far, far_out = await asyncio.open_connection(self._host, self._port)
-        try:
-            await asyncio.gather(self._carry(near, far_out), self._carry(far, near_out))
-        except (OSError, asyncio.CancelledError):
-            return  # either side has gone, or the line is taken down
-        finally:
-            near_out.close()
-            far_out.close()
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_BUFFERED)
-        delivering = asyncio.create_task(self._deliver(way, sink))
-        free_at = due = 0.0
-        try:
-            while data := await source.read(_SEGMENT):
-                lost = self._rng.random() < self._loss
-                free_at = max(free_at, time.monotonic()) + (1 + lost) * len(data) / self._bytes_per_s
-                due = max(due, free_at + self._one_way_s + lost * 2 * self._one_way_s)
-                self.carried_bytes += len(data)
-                await way.put((due, data))
-                await asyncio.sleep(max(0.0, free_at - time.monotonic()))
-            await way.put((due, b""))
-            await delivering
-        finally:
-            delivering.cancel()
-
-    async def _deliver(self, way: "asyncio.Queue[tuple[float, bytes]]", sink: asyncio.StreamWriter) -> None:
-        while True:
-            due, data = await way.get()
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if not data:
-                sink.write_eof()
-                return
-            sink.write(data)
-            await sink.drain()
+_WEAK: Final = {"bytes_per_s": 64_000 / 8, "one_way_s": 1.0, "loss": 0.05}
+#: How long a packet waits in the router before the line: twice what is under way, as on lines to remote offices.
+_QUEUE_S: Final = 4.0
+#: A line that disturbs nothing, to set up and to look afterwards.
+_GOOD: Final = {"bytes_per_s": 1e9, "one_way_s": 0.0, "loss": 0.0, "queue_s": 1.0}
+#: Deadlines of a verification and of an enrolment of a face and ten fingers. At this rate their 58 and 228 kB are 7 and
+#: 29 s; TCP, which takes each loss for a jam, gets half of the rate or less, and waits 3 s and more after some losses.
+_VERIFY_S: Final = 60.0
+_ENROL_S: Final = 240.0
+_PORT: Final = 50_051
+_TOKEN: Final = "counter-token-that-nobody-guesses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,62 +61,226 @@ class Failure:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What one act took.
+
+    Parameters
+    ----------
+    what : str
+        Which.
+    carried_bytes : int
+        Over the line, both ways, repeated packets and TCP's own headers included where there are packets.
+    seconds : float
+        Until its answer.
+    """
+
+    what: str
+    carried_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter at the near end of the line; goes to the process where it is.
+
+    Parameters
+    ----------
+    folder : Path
+        Its spool, and the authority's certificate.
+    person : list
+        A face and ten fingers, compact.
+    stranger : Sample
+        A finger of another.
+    good : str
+        ``host:port`` of the service over a line that disturbs nothing.
+    """
+
+    folder: Path
+    person: list[Sample]
+    stranger: Sample
+    good: str
+
+    def connection(self, address: str, timeout_s: float = _VERIFY_S) -> Connection:
+        """Return a connection to the service."""
+        root = self.folder / "office-ca.pem"
+        return Connection(address, _TOKEN, root_certificate=root, server_name="127.0.0.1", timeout_s=timeout_s)
+
+
+@dataclass(slots=True)
+class _Acts:
+    # Acts of a round, and what they should come to.
+    index: int
+    carried: Callable[[], int]
+    failures: list[Failure] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
+
+    def expect(self, what: str, wanted: object, act: Callable[[], object]) -> None:
+        began, before = time.monotonic(), self.carried()
+        try:
+            found = act()
+        except Exception as error:  # whatever it is, it is what this looks for
+            found = f"{type(error).__name__}: {error}"
+        self.acts.append(Act(what, self.carried() - before, time.monotonic() - began))
+        if found != wanted:
+            self.failures.append(Failure(self.index, what, f"expected {wanted}, got {found}"))
+
+
+class Rounds:
+    """Runs rounds, and remembers what each act took.
+
+    Parameters
+    ----------
+    line : str
+        What stands for the line.
+    one : callable
+        Runs the round of an index with a seed.
+    """
+
+    def __init__(self, line: str, one: Callable[[int, int], _Acts]) -> None:
+        self._line, self._one = line, one
+        self._acts: defaultdict[str, list[Act]] = defaultdict(list)
+
+    def __call__(self, count: int, seed: int, start: int) -> list[Failure]:
+        """Return what failed of ``count`` rounds."""
+        failures = []
+        for index in range(start, start + count):
+            done = self._one(index, seed)
+            failures += done.failures
+            for act in done.acts:
+                self._acts[act.what].append(act)
+        return failures
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """What the acts took until now: median and greatest of bytes and seconds."""
+        return {
+            "line": self._line,
+            "acts": {
+                what: {
+                    "bytes": _median_and_greatest([act.carried_bytes for act in acts]),
+                    "seconds": _median_and_greatest([round(act.seconds, 1) for act in acts]),
+                }
+                for what, acts in self._acts.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    # What stands for the line; how to call at its near end, and where the service is over a good line; one round.
+    what: str
+    call: Callable[..., Any]
+    good: str
+    round: Callable[[Counter, int, int], _Acts]
+
+
 @contextmanager
-def opened() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+def opened() -> Iterator[Rounds]:
     """Yield what runs rounds against a service in which one person is enrolled."""
     recognition = Recognition(EngineConfig())
     portrait = _portrait()
-    small = compact(portrait, recognition.prepare([portrait])[0].report.face)
-    person = [small, *_prints(1, 4)]
-    with tempfile.TemporaryDirectory() as name, ServerProcess(Path(name)) as server:
-        with server.client() as client:
-            client.enroll("A", [portrait, *_prints(1, 1, impression=1)])
-
-        def run(count: int, seed: int, start: int) -> list[Failure]:
-            rounds = range(start, start + count)
-            return [found for index in rounds for found in _round(index, seed, server, Path(name), person)]
-
-        yield run
-
-
-def _round(index: int, seed: int, server: ServerProcess, folder: Path, person: list[Sample]) -> list[Failure]:
-    failures: list[Failure] = []
-    face, finger = person[:2]
+    person = [compact(portrait, recognition.prepare([portrait])[0].report.face), *_prints(1, 10)]
     (stranger,) = _prints(2, 1)
-    with WeakLine(server.address, random.Random(f"{seed} {index}")) as line:
+    with tempfile.TemporaryDirectory() as name, _line(Path(name)) as line:
+        counter = Counter(Path(name), person, stranger, line.good)
+        line.call(_enrol_first, counter, [portrait, *_prints(1, 1, impression=1)])
+        yield Rounds(line.what, partial(line.round, counter))
 
-        def expect(what: str, wanted: object, act: Callable[[], object]) -> None:
-            try:
-                found = act()
-            except Exception as error:  # whatever it is, it is what this looks for
-                found = f"{type(error).__name__}: {error}"
-            if found != wanted:
-                failures.append(Failure(index, what, f"expected {wanted}, got {found}"))
 
-        # Within a client's usual deadline, its first connection included.
-        with Client(Connection(line.address)) as counter:
-            expect("face and finger", Outcome.MATCH, lambda: counter.verify("A", [face, finger]).outcome)
-            expect("a stranger", Outcome.NO_MATCH, lambda: counter.verify("A", [stranger]).outcome)
-        with Client(Connection(line.address, timeout_s=_ENROL_S)) as counter, _pieces_of(16 << 10, 0):
-            expect("in pieces", Outcome.MATCH, lambda: counter.verify("A", [face]).outcome)
+@contextmanager
+def _line(folder: Path) -> Iterator[_Line]:
+    with ExitStack() as stack:
+        try:
+            line = stack.enter_context(_between_namespaces(folder))
+        except OSError as error:
+            Console(stderr=True).print(f"no network namespaces here ({error.strerror}): a proxy stands for the line")
+            line = stack.enter_context(_behind_proxies(folder))
+        yield line
 
-        key = folder / "key"
-        key.touch(0o600)
-        key.write_text("5f" * 32)
-        spool, name = Spool(folder / "spool", key), f"B-{index}"
-        with Forwarder(Connection(line.address, timeout_s=3.0)) as impatient:
-            request = request_of(name, person)
-            expect("too little time", None, lambda: enroll(spool, impatient.send, request))
-        with Forwarder(Connection(line.address, timeout_s=_ENROL_S)) as patient:
-            done = [EnrollmentOutcome.ENROLLED]
-            expect(
-                "forwarded",
-                done,
-                lambda: [row.enrollment and row.enrollment.outcome for row in forward(spool, patient.send)],
+
+@contextmanager
+def _between_namespaces(folder: Path) -> Iterator[_Line]:
+    with Namespace() as near, Namespace() as far:
+        laid = partial(PacketLine, near, far)
+        with (
+            laid(name="good", subnet="10.64.1", rng=random.Random(0), **_GOOD) as good,
+            far.call(partial(_server, folder, f"0.0.0.0:{_PORT}")),
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as counters,
+        ):
+            near.call(lambda: counters.submit(time.monotonic)).result()  # the process begins at this end, and stays
+
+            def run(counter: Counter, index: int, seed: int) -> _Acts:
+                rng = random.Random(f"{seed} {index}")
+                with laid(name="weak", subnet="10.64.2", rng=rng, queue_s=_QUEUE_S, **_WEAK) as weak:
+                    address = f"{weak.far_address}:{_PORT}"
+                    return counters.submit(_round, counter, index, address, partial(carried_bytes, "weak")).result()
+
+            yield _Line(
+                "namespaces",
+                lambda act, *given: counters.submit(act, *given).result(),
+                f"{good.far_address}:{_PORT}",
+                run,
             )
-    with server.client() as near:
-        expect("once", 1, lambda: len(near.subject(name).encounters))
-    return failures
+
+
+@contextmanager
+def _behind_proxies(folder: Path) -> Iterator[_Line]:
+    with _server(folder, "127.0.0.1:0") as server:
+
+        def run(counter: Counter, index: int, seed: int) -> _Acts:
+            with ProxyLine(server.address, random.Random(f"{seed} {index}"), **_WEAK) as weak:
+                return _round(counter, index, weak.address, lambda: weak.carried_bytes)
+
+        yield _Line("proxy", lambda act, *given: act(*given), server.address, run)
+
+
+def _server(folder: Path, listen: str) -> ServerProcess:
+    identity = Identity.authority("office-ca", folder).issue("service")
+    settings = (
+        f"[tls]\ncertificate = '{identity.pem}'\nkey = '{identity.key_pem}'\n"
+        "[[clients]]\nname = 'counter'\nscopes = ['enroll', 'verify', 'gallery.read']\n"
+        f"token_sha256 = '{hashlib.sha256(_TOKEN.encode()).hexdigest()}'\n"
+    )
+    return ServerProcess(folder, settings, listen=listen)
+
+
+# --- at the near end ---------------------------------------------------------------------------------------------
+
+
+def _enrol_first(counter: Counter, samples: list[Sample]) -> None:
+    with Client(counter.connection(counter.good)) as client:
+        client.enroll("A", samples)
+
+
+def _round(counter: Counter, index: int, weak: str, carried: Callable[[], int]) -> _Acts:
+    acts = _Acts(index, carried)
+    face, finger = counter.person[:2]
+    # The connection's opening included.
+    with Client(counter.connection(weak)) as client:
+        acts.expect("face and finger", Outcome.MATCH, lambda: client.verify("A", [face, finger]).outcome)
+        acts.expect("finger", Outcome.MATCH, lambda: client.verify("A", [finger]).outcome)
+        acts.expect("a stranger", Outcome.NO_MATCH, lambda: client.verify("A", [counter.stranger]).outcome)
+    with Client(counter.connection(weak, _ENROL_S)) as client, _pieces_of(16 << 10, 0):
+        acts.expect("in pieces", Outcome.MATCH, lambda: client.verify("A", [face]).outcome)
+
+    key = counter.folder / "key"
+    key.touch(0o600)
+    key.write_text("5f" * 32)
+    spool, name = Spool(counter.folder / "spool", key), f"B-{index}"
+    with Forwarder(counter.connection(weak, 3.0)) as impatient:
+        request = request_of(name, counter.person)
+        acts.expect("too little time", None, lambda: enroll(spool, impatient.send, request))
+    with Forwarder(counter.connection(weak, _ENROL_S)) as patient:
+        done = [EnrollmentOutcome.ENROLLED]
+        acts.expect(
+            "enrolment forwarded",
+            done,
+            lambda: [row.enrollment and row.enrollment.outcome for row in forward(spool, patient.send)],
+        )
+    with Client(counter.connection(counter.good)) as near:
+        acts.expect("once", 1, lambda: len(near.subject(name).encounters))
+    return acts
 
 
 @contextmanager
@@ -215,5 +299,9 @@ def _portrait() -> FaceImage:
 
 
 def _prints(seed: int, count: int, impression: int = 0) -> list[Sample]:
-    fingers = (FingerPosition(position) for position in range(2, 2 + count))
+    fingers = [FingerPosition(1 + position % 10) for position in range(1, 1 + count)]  # the right index first
     return [compact(draw_impression(draw_finger(seed, finger), impression).image) for finger in fingers]
+
+
+def _median_and_greatest(values: list[float]) -> list[float]:
+    return [statistics.median(values), max(values)]

@@ -255,6 +255,16 @@ def test_a_device_that_goes_ends_the_attempt_without_counting_it() -> None:
     assert isinstance(visit.see(frame(61.0, report(RIGHT_INDEX))), Taken)
 
 
+@pytest.mark.parametrize("word", [Guidance.OPEN_EYES, Guidance.CLOSE_MOUTH])
+def test_what_a_camera_sees_for_itself_is_said_and_the_face_must_be_good_anew_after_it(word: Guidance) -> None:
+    visit = capture()
+    visit.begin(FACE, 0.0)
+    assert isinstance(visit.see(frame(0.1)), Hint)
+    assert visit.ask_again(0.3, word) == Hint(word)
+    assert isinstance(visit.see(frame(0.6)), Hint)
+    assert word.text() != word.text("id")
+
+
 def test_the_operators_word_ends_the_attempt_that_goes_on() -> None:
     visit = capture()
     visit.begin(RIGHT_MIDDLE, 0.0)

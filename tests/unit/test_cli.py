@@ -28,6 +28,7 @@ from biometrik_server import __main__ as server_main
 from biometrik_server import logs
 from biometrik_server.access import Access, Scope
 from biometrik_server.config import ServerConfig
+from biometrik_station.config import DeviceEntry, SpoolSettings, StationConfig
 
 COMMANDS = (
     ("enroll",),
@@ -536,8 +537,8 @@ def test_models_pull_shows_what_came_and_under_which_licence(monkeypatch: pytest
 # --- serve, token ---------------------------------------------------------------------------------------------
 
 
-def _example(*, everything: bool) -> str:
-    text = run("serve", "--example-config").out
+def _example(*words: str, everything: bool) -> str:
+    text = run(*(words or ("serve",)), "--example-config").out
     return re.sub(r"(?m)^#(?=\[|[a-z0-9_]+ = )", "", text) if everything else text
 
 
@@ -560,6 +561,23 @@ def test_the_example_configuration_names_every_setting_with_its_default(tmp_path
     own = {"cache", "pack", "calibrations"}
     assert full.engine.model_dump(exclude=own) == plain.engine.model_dump(exclude=own)
     assert (full.log_level, full.grace_s) == (plain.log_level, plain.grace_s)
+
+
+def test_the_example_of_a_station_loads_as_it_stands_and_names_every_setting_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "station.toml"
+    plain = StationConfig.load(None)
+    file.write_text(_example("station", everything=False), "utf-8")
+    assert StationConfig.load(file) == plain
+    file.write_text(_example("station", "serve", everything=True), "utf-8")
+    full = StationConfig.load(file)
+    assert set(full.model_fields_set) == set(StationConfig.model_fields)
+    assert set().union(*(entry.model_fields_set for entry in full.devices)) == set(DeviceEntry.model_fields)
+    assert full.spool is not None
+    assert set(full.spool.model_fields_set) == set(SpoolSettings.model_fields)
+    assert (full.limits, full.engine) == (plain.limits, plain.engine)
+    own = {"listen", "metrics", "devices", "spool", "tls", "clients"}
+    assert full.model_dump(exclude=own) == plain.model_dump(exclude=own)
+    assert (full.spool.max_entries, full.spool.max_bytes) == (10_000, 4 << 30)
 
 
 def test_serve_without_a_database_or_with_a_wrong_setting_says_so(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def serve(
     needs both.
     """
     if example_config:
-        sys.stdout.write(example())
+        sys.stdout.write(example("biometrik_server"))
         return
     if config is None and database is None:
         raise typer.BadParameter("expected a database, or a configuration that names one", param_hint="--database")
@@ -94,7 +94,7 @@ def token(
             "--scope",
             metavar="SCOPE",
             help="What it may do: enroll, verify, identify, gallery.read, gallery.write, privacy (erase), audit,"
-            " device, admin; give it again for several.",
+            " device, device.takeover, admin; give it again for several.",
         ),
     ],
     output: Output,
@@ -131,6 +131,6 @@ def token(
     )
 
 
-def example() -> str:
-    """Return a configuration of a service with every setting explained; it loads as it stands."""
-    return (resources.files("biometrik_server") / "example.toml").read_text("utf-8")
+def example(package: str) -> str:
+    """Return a configuration of a service, or a station, with every setting explained; it loads as it stands."""
+    return (resources.files(package) / "example.toml").read_text("utf-8")

@@ -16,6 +16,7 @@ from typer import Option
 from biometrik.cli.answer import answer
 from biometrik.cli.options import Galleries, Operator, Output, Service, Subject, address_of
 from biometrik.cli.root import INCONCLUSIVE, OK, Serving, app, command
+from biometrik.cli.service import example
 from biometrik.errors import InvalidInputError, PluginNotFoundError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ app.add_typer(_station, name="station")
     _station,
     name="serve",
     example="biometrik station --device camera:opencv:/dev/video0\n\n"
+    "         [bold cyan]biometrik station --example-config > station.toml[/], change it, then\n\n"
     "         [bold cyan]biometrik station --config station.toml --listen unix:/run/biometrik/station[/]",
     exits="0 stopped by SIGTERM or SIGINT, attempts that ran finished",
 )
@@ -57,6 +59,9 @@ def serve(
             help="camera:driver:path or scanner:driver:path, for what cannot be discovered; give it again for several.",
         ),
     ] = None,
+    example_config: Annotated[
+        bool, Option("--example-config", help="Print a configuration with every setting explained, and end.")
+    ] = False,
     output: Output,  # noqa: ARG001  errors are told as it says, by the frame
 ) -> None:
     """Serve the cameras and scanners of this machine over gRPC until told to stop.
@@ -69,6 +74,9 @@ def serve(
     event "ready" says where it listens. Addresses, certificates and clients
     are as for biometrik serve; clients need the scope "device".
     """
+    if example_config:
+        sys.stdout.write(example("biometrik_station"))
+        return
     settings = _settings(config, {"listen": listen, **_named(device)})
     from biometrik_server import logs
     from biometrik_station import __main__ as program

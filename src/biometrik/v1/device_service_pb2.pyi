@@ -141,6 +141,10 @@ class _GuidanceCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Guidance
     """Lift the finger."""
     GUIDANCE_CODE_WIPE_FINGER: _GuidanceCode.ValueType  # 29
     """Wipe finger and scanner."""
+    GUIDANCE_CODE_OPEN_EYES: _GuidanceCode.ValueType  # 30
+    """Open the eyes."""
+    GUIDANCE_CODE_CLOSE_MOUTH: _GuidanceCode.ValueType  # 31
+    """Close the mouth."""
 
 class GuidanceCode(_GuidanceCode, metaclass=_GuidanceCodeEnumTypeWrapper):
     """One short word for the person, as a code. Left and right are the person's."""
@@ -205,6 +209,10 @@ GUIDANCE_CODE_REMOVE_FINGER: GuidanceCode.ValueType  # 28
 """Lift the finger."""
 GUIDANCE_CODE_WIPE_FINGER: GuidanceCode.ValueType  # 29
 """Wipe finger and scanner."""
+GUIDANCE_CODE_OPEN_EYES: GuidanceCode.ValueType  # 30
+"""Open the eyes."""
+GUIDANCE_CODE_CLOSE_MOUTH: GuidanceCode.ValueType  # 31
+"""Close the mouth."""
 Global___GuidanceCode: _TypeAlias = GuidanceCode  # noqa: Y015
 
 class _Trouble:
@@ -396,7 +404,7 @@ class WatchDevicesResponse(_message.Message):
     LEASE_GRANTED, LEASE_RENEWED, LEASE_RELEASED, LEASE_TAKEN_OVER. Others may come to be.
     """
     detail: _builtins.str
-    """The retry's or the error's reason; of leases, who."""
+    """The retry's or the error's reason; of leases, who; of one that was taken over, from whom, by whom and why."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -484,6 +492,76 @@ class AcquireDeviceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireDeviceResponse: _TypeAlias = AcquireDeviceResponse  # noqa: Y015
+
+@_typing.final
+class TakeOverDeviceRequest(_message.Message):
+    """Request of TakeOverDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """As ListDevices named it."""
+    holder: _builtins.str
+    """Who it is for, as in AcquireDevice."""
+    reason: _builtins.str
+    """Why, in the operator's words: 1 to 128 printable characters, no person's name. Others are told it."""
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """For how long, up to 10 minutes. Not set: 1 minute."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        device_id: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "device_id", b"device_id", "holder", b"holder", "reason", b"reason", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverDeviceRequest: _TypeAlias = TakeOverDeviceRequest  # noqa: Y015
+
+@_typing.final
+class TakeOverDeviceResponse(_message.Message):
+    """Response of TakeOverDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    lease_token: _builtins.str
+    """Proves that the device is the caller's; keep it secret."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the lease runs out."""
+
+    def __init__(
+        self,
+        *,
+        lease_token: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "lease_token", b"lease_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverDeviceResponse: _TypeAlias = TakeOverDeviceResponse  # noqa: Y015
 
 @_typing.final
 class RenewLeaseRequest(_message.Message):

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class DeviceServiceStub:
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     def __init__(self, channel):
@@ -50,6 +50,11 @@ class DeviceServiceStub:
                 '/biometrik.v1.DeviceService/AcquireDevice',
                 request_serializer=biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceRequest.SerializeToString,
                 response_deserializer=biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceResponse.FromString,
+                _registered_method=True)
+        self.TakeOverDevice = channel.unary_unary(
+                '/biometrik.v1.DeviceService/TakeOverDevice',
+                request_serializer=biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceResponse.FromString,
                 _registered_method=True)
         self.RenewLease = channel.unary_unary(
                 '/biometrik.v1.DeviceService/RenewLease',
@@ -75,7 +80,7 @@ class DeviceServiceStub:
 
 class DeviceServiceServicer:
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     def ListDevices(self, request, context):
@@ -107,10 +112,21 @@ class DeviceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeOverDevice(self, request, context):
+        """Gives a device to the caller although somebody has it: for a counter that hangs and whose lease has long to go. An
+        attempt that runs ends with LEASE_LOST, and the former lease is worth nothing any more. Who took the device from whom,
+        and why, is told to all who watch (LEASE_TAKEN_OVER) and kept in the station's log. Scope: device.takeover.
+
+        Possible errors: as AcquireDevice, but not DEVICE_BUSY because of a lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewLease(self, request, context):
         """Moves the end of a lease.
 
-        Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, or was released), INVALID_ARGUMENT.
+        Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, was released or taken over), INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +182,11 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     request_deserializer=biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceRequest.FromString,
                     response_serializer=biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceResponse.SerializeToString,
             ),
+            'TakeOverDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeOverDevice,
+                    request_deserializer=biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceResponse.SerializeToString,
+            ),
             'RenewLease': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLease,
                     request_deserializer=biometrik_dot_v1_dot_device__service__pb2.RenewLeaseRequest.FromString,
@@ -196,7 +217,7 @@ def add_DeviceServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DeviceService:
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     @staticmethod
@@ -270,6 +291,33 @@ class DeviceService:
             '/biometrik.v1.DeviceService/AcquireDevice',
             biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceRequest.SerializeToString,
             biometrik_dot_v1_dot_device__service__pb2.AcquireDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeOverDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.DeviceService/TakeOverDevice',
+            biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceRequest.SerializeToString,
+            biometrik_dot_v1_dot_device__service__pb2.TakeOverDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class DeviceServiceStub:
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     @_typing.overload
@@ -52,10 +52,17 @@ class DeviceServiceStub:
     FAILED_PRECONDITION (DEVICE_ACCESS: the operating system refuses it, PLUGIN_NOT_FOUND), INVALID_ARGUMENT,
     UNAVAILABLE (DEVICE_REMOVED), INTERNAL (DEVICE_PROTOCOL).
     """
+    TakeOverDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.TakeOverDeviceRequest, _device_service_pb2.TakeOverDeviceResponse]
+    """Gives a device to the caller although somebody has it: for a counter that hangs and whose lease has long to go. An
+    attempt that runs ends with LEASE_LOST, and the former lease is worth nothing any more. Who took the device from whom,
+    and why, is told to all who watch (LEASE_TAKEN_OVER) and kept in the station's log. Scope: device.takeover.
+
+    Possible errors: as AcquireDevice, but not DEVICE_BUSY because of a lease.
+    """
     RenewLease: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RenewLeaseRequest, _device_service_pb2.RenewLeaseResponse]
     """Moves the end of a lease.
 
-    Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, or was released), INVALID_ARGUMENT.
+    Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, was released or taken over), INVALID_ARGUMENT.
     """
     ReleaseDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.ReleaseDeviceRequest, _device_service_pb2.ReleaseDeviceResponse]
     """Gives a device back and closes it, ending a capture that runs. Nothing happens where the lease is no longer held.
@@ -81,7 +88,7 @@ class DeviceServiceStub:
 @_typing.type_check_only
 class DeviceServiceAsyncStub(DeviceServiceStub):
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -102,10 +109,17 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     FAILED_PRECONDITION (DEVICE_ACCESS: the operating system refuses it, PLUGIN_NOT_FOUND), INVALID_ARGUMENT,
     UNAVAILABLE (DEVICE_REMOVED), INTERNAL (DEVICE_PROTOCOL).
     """
+    TakeOverDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.TakeOverDeviceRequest, _device_service_pb2.TakeOverDeviceResponse]  # type: ignore[assignment]
+    """Gives a device to the caller although somebody has it: for a counter that hangs and whose lease has long to go. An
+    attempt that runs ends with LEASE_LOST, and the former lease is worth nothing any more. Who took the device from whom,
+    and why, is told to all who watch (LEASE_TAKEN_OVER) and kept in the station's log. Scope: device.takeover.
+
+    Possible errors: as AcquireDevice, but not DEVICE_BUSY because of a lease.
+    """
     RenewLease: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RenewLeaseRequest, _device_service_pb2.RenewLeaseResponse]  # type: ignore[assignment]
     """Moves the end of a lease.
 
-    Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, or was released), INVALID_ARGUMENT.
+    Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, was released or taken over), INVALID_ARGUMENT.
     """
     ReleaseDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.ReleaseDeviceRequest, _device_service_pb2.ReleaseDeviceResponse]  # type: ignore[assignment]
     """Gives a device back and closes it, ending a capture that runs. Nothing happens where the lease is no longer held.
@@ -130,7 +144,7 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Devices of one station, and guided capture with them. A device is acquired, used and released; what is captured is
-    handed to the caller and kept nowhere. Scope: device.
+    handed to the caller and kept nowhere. Scope: device, unless a call names another.
     """
 
     @_abc_1.abstractmethod
@@ -169,6 +183,19 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def TakeOverDevice(
+        self,
+        request: _device_service_pb2.TakeOverDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_service_pb2.TakeOverDeviceResponse, _abc.Awaitable[_device_service_pb2.TakeOverDeviceResponse]]:
+        """Gives a device to the caller although somebody has it: for a counter that hangs and whose lease has long to go. An
+        attempt that runs ends with LEASE_LOST, and the former lease is worth nothing any more. Who took the device from whom,
+        and why, is told to all who watch (LEASE_TAKEN_OVER) and kept in the station's log. Scope: device.takeover.
+
+        Possible errors: as AcquireDevice, but not DEVICE_BUSY because of a lease.
+        """
+
+    @_abc_1.abstractmethod
     def RenewLease(
         self,
         request: _device_service_pb2.RenewLeaseRequest,
@@ -176,7 +203,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_device_service_pb2.RenewLeaseResponse, _abc.Awaitable[_device_service_pb2.RenewLeaseResponse]]:
         """Moves the end of a lease.
 
-        Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, or was released), INVALID_ARGUMENT.
+        Possible errors: FAILED_PRECONDITION (LEASE_LOST: it ran out, was released or taken over), INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod

@@ -13,6 +13,7 @@ from biometrik_hardware.camera.camera import Camera
 from biometrik_hardware.device import Device
 from biometrik_hardware.errors import DeviceBusyError, DeviceNotFoundError, LeaseLostError
 from biometrik_hardware.events import DeviceEvent, DeviceState, EventKind
+from biometrik_hardware.leases import TakeoverRight
 from biometrik_hardware.virtual_bus import BUS, Fault, Trouble
 from biometrik_station.config import DeviceEntry, StationConfig, parse_device_id
 from biometrik_station.rack import Rack
@@ -60,6 +61,35 @@ def test_one_attempt_at_a_time_and_only_with_the_token(rack: Rack) -> None:
         pass
     with pytest.raises(LeaseLostError), rack.use(CAMERA, "ä"):
         pass
+
+
+def test_who_takes_a_device_over_has_it_although_an_attempt_hangs_and_everybody_is_told(rack: Rack) -> None:
+    told: list[DeviceEvent] = []
+    rack.subscribe(lambda _, event: told.append(event))
+    lease = rack.acquire(CAMERA, "counter 3", 60.0)
+    right = TakeoverRight("supervisor", "counter 3 hangs")
+    with rack.use(CAMERA, lease.token) as (device, current):
+        taken = rack.take_over(CAMERA, "counter 4", 60.0, right)
+        with pytest.raises(LeaseLostError):
+            current()
+        with rack.use(CAMERA, taken.token) as (same, _):
+            assert isinstance(same, Camera)
+            assert same is device
+            same.read(timeout_s=5.0, lease=taken)
+    with pytest.raises(DeviceBusyError), rack.use(CAMERA, taken.token), rack.use(CAMERA, taken.token):
+        pass
+    with pytest.raises(LeaseLostError):
+        rack.renew(CAMERA, lease.token, 60.0)
+    assert rack.listed()[0].holder == "counter 4"
+    (over,) = [event for event in told if event.kind is EventKind.LEASE_TAKEN_OVER]
+    assert over.detail == "'counter 3' -> 'counter 4' by 'supervisor': counter 3 hangs"
+
+
+def test_a_device_that_nobody_has_can_be_taken_over_and_one_that_is_not_there_cannot(rack: Rack) -> None:
+    right = TakeoverRight("supervisor", "to be sure")
+    assert rack.take_over(CAMERA, "counter 4", 60.0, right).holder == "counter 4"
+    with pytest.raises(DeviceNotFoundError):
+        rack.take_over("camera:virtual:nowhere", "counter 5", 60.0, right)
 
 
 def test_a_lease_that_was_renewed_is_the_one_that_is_used(rack: Rack) -> None:

@@ -4,7 +4,7 @@ import random
 import socket
 import threading
 
-from tests.soak.weak_line import WeakLine
+from tests.soak.proxy_line import ProxyLine
 
 
 def test_every_byte_arrives_in_order_both_ways() -> None:
@@ -20,7 +20,7 @@ def test_every_byte_arrives_in_order_both_ways() -> None:
         answering = threading.Thread(target=echo)
         answering.start()
         target = f"127.0.0.1:{service.getsockname()[1]}"
-        with WeakLine(target, random.Random(3), bytes_per_s=4e6, one_way_s=0.002, loss=0.3) as weak:
+        with ProxyLine(target, random.Random(3), bytes_per_s=4e6, one_way_s=0.002, loss=0.3) as weak:
             host, port = weak.address.split(":")
             with socket.create_connection((host, int(port)), timeout=20) as near:
                 sending = threading.Thread(target=near.sendall, args=(data,))

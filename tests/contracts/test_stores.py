@@ -321,6 +321,44 @@ def test_a_refused_write_can_be_repeated_under_its_transaction_id(store: Store) 
     store.create_gallery("gate", GalleryKind.POPULATION, transaction_id="v")
 
 
+@pytest.mark.parametrize("name", WRITES)
+def test_what_follows_a_write_is_given_its_answer(store: Store, name: str) -> None:
+    encounter_id = _peopled(store)
+    answers: list[object] = []
+    # enroll takes what it stores as one value, and what follows beside it
+    if name == "enroll":
+        write = lambda **more: store.enroll(_new("A-1", 2, transaction_id="t"), **more)  # noqa: E731
+    else:
+        write = lambda **more: WRITES[name](store, encounter_id, transaction_id="t", **more)  # noqa: E731
+    first = write(then=answers.append)
+    assert answers == [first]
+    assert write(then=answers.append) == first  # a repeat is answered, too
+    assert answers == [first, first]
+
+
+def test_what_follows_writes_comes_in_the_order_of_their_events(store: Store) -> None:
+    events: list[int] = []
+
+    def write(worker: int) -> None:
+        for number in range(10):
+            change = store.enroll(_new(f"A-{worker}-{number}"), then=lambda change: events.append(change.event))
+            assert change.event in events
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    assert events == list(range(2, 62))
+
+
+def test_no_write_is_under_way_in_a_quiet_time(store: Store) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with store.quiet():
+            writing = pool.submit(store.enroll, _new("A-1"))
+            assert store.last_event() == 1
+            with pytest.raises(TimeoutError):
+                writing.result(timeout=0.05)
+        assert writing.result(timeout=30).event == 2
+
+
 def test_concurrent_repeats_write_once(store: Store) -> None:
     encounter_id = _peopled(store)
     for name, write in WRITES.items():

@@ -5,11 +5,11 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from biometrik.errors import (
     EngineClosedError,
@@ -18,7 +18,10 @@ from biometrik.errors import (
     StoreDamagedError,
     StoreUnavailableError,
 )
+from biometrik.gallery.group_commit import GroupCommit
 from biometrik.gallery.ownership import Ownership
+
+T = TypeVar("T")
 
 #: "BMTK" in the file's header, so that ``file`` and we know whose it is.
 _APPLICATION_ID: Final = int.from_bytes(b"BMTK", "big")
@@ -59,10 +62,33 @@ class Schema:
         return self.version - len(self.migrations)
 
 
+class _Write(Generic[T]):
+    # What a thread wants written, and how it went: an answer, an error of its own, or an error of its group's.
+
+    __slots__ = ("answer", "error", "together", "then", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object]) -> None:
+        self.work = work
+        self.then = then
+        self.answer: list[T] = []
+        self.error: Exception | None = None
+        self.together: Exception | None = None
+
+    def outcome(self, path: Path) -> T:
+        if self.error is not None:
+            raise self.error
+        if self.together is not None:  # a copy, because several threads raise it, each with its own traceback
+            raise type(self.together)(*self.together.args) from self.together
+        if not self.answer:
+            raise StoreUnavailableError(f"database {path}: interrupted, and nothing was written; repeat the request")
+        return self.answer[0]
+
+
 class Database:
     """An open SQLite file in WAL mode; thread-safe.
 
-    A write is on disk when it returns (``synchronous=FULL``). Readers see the last commit and wait for no writer.
+    A write is on disk when it returns (``synchronous=FULL``); writes of several threads share a sync. Readers see the
+    last commit and wait for no writer.
     Deleted content is overwritten with zeros (``secure_delete``). A new file appears whole or not at all, with mode
     0600. The file is checked in full when it is opened; one of an older version is brought to the present one then.
 
@@ -89,7 +115,7 @@ class Database:
             raise StoreUnavailableError(f"database {self.path}: expected an existing folder; create it first")
         self._pid = os.getpid()
         self._closed = False
-        self._write_lock = threading.Lock()
+        self._writes = GroupCommit(self._commit)
         self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
         self._ownership = Ownership(self.path)
         try:
@@ -112,9 +138,18 @@ class Database:
         for reader in readers:
             self._readers.put(reader)
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a transaction that is committed at the end, or rolled back where an error is raised.
+    def write(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object] = lambda _: None) -> T:
+        """Do some work in a transaction, and return its answer once that is on disk.
+
+        Writes of several threads go into one transaction, one after another; one that raises is undone alone.
+
+        Parameters
+        ----------
+        work : callable
+            Writes, by the connection that it is given. It may run in another thread that is writing.
+        then : callable
+            Given the answer when it is on disk and before this method returns; for all writes in the order of their
+            commits, one at a time. What it raises, this method raises.
 
         Raises
         ------
@@ -122,19 +157,16 @@ class Database:
             The disk is full, read-only or gone; nothing was written.
         """
         self._refuse_elsewhere()
-        with self._write_lock, self._translated():
-            self._refuse_closed()
-            if self._writer.in_transaction:  # an earlier rollback failed, too
-                self._writer.execute("ROLLBACK")
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    with suppress(sqlite3.Error):
-                        self._writer.execute("ROLLBACK")
-                raise
+        write = _Write(work, then)
+        self._writes.submit(write)
+        return write.outcome(self.path)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Wait for the writes under way, with all that follows them, and let none begin meanwhile."""
+        self._refuse_elsewhere()
+        with self._writes.alone():
+            yield
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -164,14 +196,14 @@ class Database:
             try again.
         """
         self._refuse_elsewhere()
-        with self._write_lock, self._translated():
+        with self._writes.alone(), self._translated():
             self._refuse_closed()
             self._truncate_log(self._writer)
 
     def close(self) -> None:
         """Wait for calls in flight, close the file and give up its ownership. Closing twice is fine."""
         self._refuse_elsewhere()
-        with self._write_lock:
+        with self._writes.alone():
             if self._closed:
                 return
             self._closed = True
@@ -288,6 +320,52 @@ class Database:
             )
 
     # --- within --------------------------------------------------------------------------------------------------
+
+    def _commit(self, group: Sequence[_Write[Any]]) -> None:
+        committed: list[sqlite3.Cursor] = []
+        try:
+            with self._translated():
+                self._refuse_closed()
+                if self._writer.in_transaction:  # an earlier rollback failed, too
+                    self._writer.execute("ROLLBACK")
+                self._writer.execute("BEGIN IMMEDIATE")
+                for write in group:
+                    self._attempt(write)
+                # One step for the interpreter, so that an interruption is known to come before or after.
+                committed.extend(map(self._writer.execute, ("COMMIT",)))
+        except BaseException as error:
+            if not committed:
+                self._undo(group, error)
+            if not isinstance(error, Exception):
+                raise
+        for write in group:
+            if write.error is None and write.answer:
+                self._follow(write)
+
+    def _attempt(self, write: _Write[Any]) -> None:
+        self._writer.execute("SAVEPOINT write")
+        try:
+            write.answer.append(write.work(self._writer))
+        except Exception as error:
+            if not self._writer.in_transaction:
+                raise  # the disk failed, and SQLite undid the whole transaction
+            self._writer.execute("ROLLBACK TO write")
+            write.error = _typed(self.path, error) if isinstance(error, sqlite3.Error) else error
+        self._writer.execute("RELEASE write")
+
+    def _undo(self, group: Sequence[_Write[Any]], error: BaseException) -> None:
+        for write in group:
+            write.answer.clear()
+            write.together = error if isinstance(error, Exception) else None
+        if not self._closed and self._writer.in_transaction:
+            with suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+
+    def _follow(self, write: _Write[Any]) -> None:
+        try:
+            write.then(write.answer[0])
+        except Exception as error:
+            write.error = error
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(

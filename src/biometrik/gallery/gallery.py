@@ -1,6 +1,5 @@
 """The store and the index in step: enrol, search, erase, from any number of threads."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from biometrik.errors import (
 from biometrik.features import Features
 from biometrik.gallery.index import Index
 from biometrik.gallery.prints import PrintIndex
-from biometrik.gallery.records import NO_DETAILS, Event, NewEncounter, Stored
+from biometrik.gallery.records import NO_DETAILS, Change, Event, NewEncounter, Stored
 from biometrik.gallery.searching import Fuse, Searchable, SearchResult
 from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.store import Store
@@ -56,8 +55,8 @@ class Gallery:
 
     The store is the truth. The indexes hold the features (a vector of the face, prepared prints) of each encounter that
     is active, in a gallery, and has templates of the models in force; an encounter in no gallery is only compared 1:1.
-    A write does everything that can fail first, then commits, then changes the indexes; it returns when all is done. A
-    search sees each write whole or not at all, and waits for no disk.
+    A write does everything that can fail first, then commits, then changes the indexes; it returns when all is done.
+    Writes of several threads share a sync. A search sees each write whole or not at all, and waits for no disk.
 
     Every write may carry a transaction id, under which a repeat of the same request returns the first answer, as it
     was, and changes nothing; with another request it raises TransactionConflictError. Its details are the caller's
@@ -100,15 +99,13 @@ class Gallery:
         self._searchable = Searchable(index, prints)
         self._owns = owns
         self._features_of = features_of
-        self._writer = threading.Lock()  # held for a whole write, with its commit
         self._foreign: dict[str, int] = {}  # subject → its templates of other models
-        self._behind = False  # a write failed, and whether the store took it is not known
+        self._behind = False  # the indexes lack what the store holds, or may lack it
         self._rebuild()
 
     def close(self) -> None:
         """Wait for writes in flight, then close the store. Closing twice is fine."""
-        with self._writer:
-            self._store.close()
+        self._store.close()
 
     # --- writes ----------------------------------------------------------------------------------------------
 
@@ -160,8 +157,7 @@ class Gallery:
             raise IncompatibleTemplateError("templates: expected templates of the models in force")
         (features,) = self._features([new.templates])
         with self._write():
-            change = self._store.enroll(new)
-            self._searchable.take_in(change, features)
+            change = self._store.enroll(new, then=lambda made: self._take_in(made, features))
         return change.encounter
 
     def erase(
@@ -186,11 +182,7 @@ class Gallery:
             The store cannot be written, or its files still hold bytes of what was erased; the message says which.
         """
         with self._write():
-            certificate = self._store.erase(subject_id, transaction_id=transaction_id, details=details)
-            if certificate.event > self._searchable.version:  # else a repeat; the id may be in use again
-                self._foreign.pop(subject_id, None)
-            self._searchable.forget_subject(subject_id, certificate.event)
-        return certificate
+            return self._store.erase(subject_id, transaction_id=transaction_id, details=details, then=self._forget)
 
     def set_encounter_status(
         self,
@@ -211,8 +203,13 @@ class Gallery:
         """
         with self._write():
             features = self._stored_features(encounter_id) if status is EncounterStatus.ACTIVE else Features()
-            change = self._store.set_status(encounter_id, status, transaction_id=transaction_id, details=details)
-            self._searchable.take_in(change, features)
+            change = self._store.set_status(
+                encounter_id,
+                status,
+                transaction_id=transaction_id,
+                details=details,
+                then=lambda made: self._take_in(made, features),
+            )
         return change.encounter
 
     def set_encounter_galleries(
@@ -234,8 +231,13 @@ class Gallery:
         """
         with self._write():
             features = self._stored_features(encounter_id) if galleries else Features()
-            change = self._store.set_galleries(encounter_id, galleries, transaction_id=transaction_id, details=details)
-            self._searchable.take_in(change, features)
+            change = self._store.set_galleries(
+                encounter_id,
+                galleries,
+                transaction_id=transaction_id,
+                details=details,
+                then=lambda made: self._take_in(made, features),
+            )
         return change.encounter
 
     def create_gallery(
@@ -269,8 +271,8 @@ class Gallery:
                 retention_days=retention_days,
                 transaction_id=transaction_id,
                 details=details,
+                then=lambda made: self._in_order(made.event, lambda: self._searchable.add_gallery(name, made.event)),
             )
-            self._searchable.add_gallery(name, created.event)
         return created.gallery
 
     def delete_gallery(self, name: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS) -> None:
@@ -286,8 +288,12 @@ class Gallery:
             The transaction id was used with another request.
         """
         with self._write():
-            deleted = self._store.delete_gallery(name, transaction_id=transaction_id, details=details)
-            self._searchable.remove_gallery(name, deleted.event)
+            self._store.delete_gallery(
+                name,
+                transaction_id=transaction_id,
+                details=details,
+                then=lambda made: self._in_order(made.event, lambda: self._searchable.remove_gallery(name, made.event)),
+            )
 
     # --- reads -----------------------------------------------------------------------------------------------
 
@@ -328,9 +334,7 @@ class Gallery:
         GalleryNotFoundError
             A gallery is unknown.
         """
-        if self._behind:
-            with self._write():  # brings the index up to the store first
-                pass
+        self._catch_up()
         return self._searchable.search(probe, count, galleries, excluding, fuse)
 
     def references(self, subject_id: str, *, galleries: Sequence[str] | None = None) -> list[Reference]:
@@ -397,23 +401,46 @@ class Gallery:
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        with self._writer:
-            if self._behind:
+        self._catch_up()
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, BiometrikError):
+                self._behind = True  # an interruption: what the store holds decides
+            with suppress(BiometrikError):
                 self._catch_up()
+            raise
+        self._catch_up()
+
+    def _take_in(self, change: Change, features: Features) -> None:
+        self._in_order(change.event, lambda: self._searchable.take_in(change, features))
+
+    def _forget(self, erased: ErasureCertificate) -> None:
+        def forget() -> None:
+            self._foreign.pop(erased.subject_id, None)
+            self._searchable.forget_subject(erased.subject_id, erased.event)
+
+        self._in_order(erased.event, forget)
+
+    def _in_order(self, event: int, take_in: Callable[[], None]) -> None:
+        # The store calls it once a write is on disk, one at a time. After an event that was missed nothing more is
+        # taken in, because the version would hide the gap. An event of the past is a repeat's.
+        missing = event - self._searchable.version
+        if missing == 1:
             try:
-                yield
+                take_in()
             except BaseException:
-                # Whatever it was, an interrupt between commit and index too: what the store holds decides.
                 self._behind = True
-                with suppress(BiometrikError):
-                    self._catch_up()
                 raise
+        elif missing > 1:
+            self._behind = True
 
     def _catch_up(self) -> None:
-        # Only without another write under way.
-        if self._store.last_event() != self._searchable.version:
-            self._rebuild()
-        self._behind = False
+        if self._behind:
+            with self._store.quiet():
+                if self._store.last_event() != self._searchable.version:
+                    self._rebuild()
+                self._behind = False
 
     def _rebuild(self) -> None:
         self._foreign.clear()

@@ -2,10 +2,11 @@
 
 import abc
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from os import PathLike
-from typing import Final, Self, final
+from typing import Final, Self, TypeAlias, TypeVar, final
 
 from biometrik.errors import InvalidInputError, StoreDamagedError, TemplateFormatError
 from biometrik.gallery.protection import NoProtection, Protection
@@ -13,6 +14,7 @@ from biometrik.gallery.records import (
     DEFAULT_GALLERY,
     MAX_PAGE,
     NO_DETAILS,
+    Answer,
     Change,
     GalleryChange,
     NewEncounter,
@@ -38,6 +40,13 @@ from biometrik.types import (
     Template,
 )
 
+A = TypeVar("A", bound=Answer)
+#: What follows a write: given its answer, when that is durable.
+Then: TypeAlias = Callable[[A], object]
+
+
+def _nothing(_: Answer) -> None: ...
+
 
 class Store(abc.ABC):
     """Subjects, encounters, templates, galleries, transactions, and one append-only log of every change.
@@ -47,7 +56,10 @@ class Store(abc.ABC):
 
     Every write takes a transaction id, under which a repeat of the same request returns the first answer, as it was,
     and changes nothing; and details, the caller's references for the event. Both are bounded as
-    :class:`~biometrik.gallery.records.Transaction` says. A write that fails is not remembered.
+    :class:`~biometrik.gallery.records.Transaction` says. A write that fails is not remembered. And every write takes
+    what follows it, ``then``: it is given the answer once that is durable and before the method returns, for all writes
+    in the order of their events and one at a time, possibly in another thread that is writing. Where it raises, the
+    method does; the write stays.
 
     Raises
     ------
@@ -88,7 +100,7 @@ class Store(abc.ABC):
     # --- writes ----------------------------------------------------------------------------------------------
 
     @final
-    def enroll(self, new: NewEncounter) -> Change:
+    def enroll(self, new: NewEncounter, *, then: Then[Change] = _nothing) -> Change:
         """Store an encounter, creating its subject if that is new.
 
         Raises
@@ -101,16 +113,21 @@ class Store(abc.ABC):
             self._protection.seal(template.to_bytes(), _place(encounter_id, ordinal))
             for ordinal, template in enumerate(new.templates)
         )
-        return self._enroll(new, encounter_id, sealed, datetime.now(UTC))
+        return self._enroll(new, encounter_id, sealed, datetime.now(UTC), then)
 
     @final
     def erase(
-        self, subject_id: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
+        self,
+        subject_id: str,
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+        then: Then[ErasureCertificate] = _nothing,
     ) -> ErasureCertificate:
         """Remove a subject and everything stored of it; raises SubjectNotFoundError."""
         check_id("subject_id", subject_id)
         transaction = Transaction(transaction_id, request_digest("ERASE", subject_id), details)
-        return self._erase(subject_id, transaction, datetime.now(UTC))
+        return self._erase(subject_id, transaction, datetime.now(UTC), then)
 
     @final
     def set_status(
@@ -120,12 +137,13 @@ class Store(abc.ABC):
         *,
         transaction_id: str = "",
         details: Mapping[str, str] = NO_DETAILS,
+        then: Then[Change] = _nothing,
     ) -> Change:
         """Make an encounter take part in comparisons or not; raises EncounterNotFoundError."""
         check_id("encounter_id", encounter_id)
         digest = request_digest("SET_STATUS", encounter_id, status.value)
         transaction = Transaction(transaction_id, digest, details)
-        return self._set_status(encounter_id, status, transaction, datetime.now(UTC))
+        return self._set_status(encounter_id, status, transaction, datetime.now(UTC), then)
 
     @final
     def set_galleries(
@@ -135,6 +153,7 @@ class Store(abc.ABC):
         *,
         transaction_id: str = "",
         details: Mapping[str, str] = NO_DETAILS,
+        then: Then[Change] = _nothing,
     ) -> Change:
         """Let an encounter leave and join galleries, so that it is in these; none is allowed.
 
@@ -146,7 +165,7 @@ class Store(abc.ABC):
         check_id("encounter_id", encounter_id)
         names = checked_galleries(galleries)
         transaction = Transaction(transaction_id, request_digest("SET_GALLERIES", encounter_id, *names), details)
-        return self._set_galleries(encounter_id, names, transaction, datetime.now(UTC))
+        return self._set_galleries(encounter_id, names, transaction, datetime.now(UTC), then)
 
     @final
     def create_gallery(
@@ -158,6 +177,7 @@ class Store(abc.ABC):
         retention_days: int = 0,
         transaction_id: str = "",
         details: Mapping[str, str] = NO_DETAILS,
+        then: Then[GalleryChange] = _nothing,
     ) -> GalleryChange:
         """Create a gallery.
 
@@ -172,7 +192,7 @@ class Store(abc.ABC):
         retention_days : int
             For how many days encounters may be kept, 0..36525; 0 where nothing is said. Recorded and reported:
             nothing is erased by it.
-        transaction_id, details
+        transaction_id, details, then
             As for every write.
 
         Raises
@@ -186,11 +206,16 @@ class Store(abc.ABC):
         check_terms(kind, legal_basis, retention_days)
         digest = request_digest("CREATE_GALLERY", name, kind.value, legal_basis, str(retention_days))
         gallery = GalleryInfo(name, kind, datetime.now(UTC), 0, 0, legal_basis, retention_days)
-        return self._create_gallery(gallery, Transaction(transaction_id, digest, details))
+        return self._create_gallery(gallery, Transaction(transaction_id, digest, details), then)
 
     @final
     def delete_gallery(
-        self, name: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
+        self,
+        name: str,
+        *,
+        transaction_id: str = "",
+        details: Mapping[str, str] = NO_DETAILS,
+        then: Then[GalleryChange] = _nothing,
     ) -> GalleryChange:
         """Delete a gallery; its encounters leave it and stay.
 
@@ -205,7 +230,11 @@ class Store(abc.ABC):
         if name == DEFAULT_GALLERY:
             raise InvalidInputError(f"gallery: {DEFAULT_GALLERY!r} is the default gallery and stays")
         transaction = Transaction(transaction_id, request_digest("DELETE_GALLERY", name), details)
-        return self._delete_gallery(name, transaction, datetime.now(UTC))
+        return self._delete_gallery(name, transaction, datetime.now(UTC), then)
+
+    @abc.abstractmethod
+    def quiet(self) -> AbstractContextManager[None]:
+        """Give a time without writes: it begins when those under way are done, with all that follows them."""
 
     # --- reads -----------------------------------------------------------------------------------------------
 
@@ -334,28 +363,53 @@ class Store(abc.ABC):
     # Otherwise the answer is kept in the same commit as the change.
 
     @abc.abstractmethod
-    def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
+    def _enroll(
+        self,
+        new: NewEncounter,
+        encounter_id: str,
+        sealed: tuple[bytes, ...],
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         """Store one encounter."""
 
     @abc.abstractmethod
-    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
+    def _erase(
+        self, subject_id: str, transaction: Transaction, at: datetime, then: Then[ErasureCertificate]
+    ) -> ErasureCertificate:
         """Remove all rows of a subject, so that no file of the store holds a template's bytes any more."""
 
     @abc.abstractmethod
-    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
+    def _set_status(
+        self,
+        encounter_id: str,
+        status: EncounterStatus,
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         """Change the status, or return event 0 where it is so already."""
 
     @abc.abstractmethod
     def _set_galleries(
-        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+        self,
+        encounter_id: str,
+        galleries: tuple[str, ...],
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
     ) -> Change:
         """Change the memberships, or return event 0 where they are so already. ``galleries`` is sorted."""
 
     @abc.abstractmethod
-    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange: ...
+    def _create_gallery(
+        self, gallery: GalleryInfo, transaction: Transaction, then: Then[GalleryChange]
+    ) -> GalleryChange: ...
 
     @abc.abstractmethod
-    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange: ...
+    def _delete_gallery(
+        self, name: str, transaction: Transaction, at: datetime, then: Then[GalleryChange]
+    ) -> GalleryChange: ...
 
     # --- what a store reads ------------------------------------------------------------------------------------
 

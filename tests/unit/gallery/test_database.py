@@ -3,8 +3,9 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ def _fill(connection: sqlite3.Connection) -> None:
 
 
 SCHEMA = Schema(3, _SCRIPT, _fill)
+Then = Callable[[object], object]
+Outcome = Future[object]
 
 
 def _notes(database: Database) -> list[str]:
@@ -45,12 +48,9 @@ def path(tmp_path: Path) -> Path:
 def test_a_new_file_is_filled_and_safe(path: Path) -> None:
     database = Database(path, SCHEMA)
     assert _notes(database) == ["first"]
-    with database.writing() as connection:
-        settings = {
-            name: connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "user_version")
-        }
-        connection.execute("INSERT INTO notes VALUES ('second')")
+    names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "user_version")
+    settings = database.write(lambda writer: {n: writer.execute(f"PRAGMA {n}").fetchone()[0] for n in names})
+    database.write(_note("second"))
     assert settings == {
         "journal_mode": "wal",
         "synchronous": 2,
@@ -109,6 +109,10 @@ def test_a_newer_file_is_refused(path: Path) -> None:
         Database(path, Schema(2, _SCRIPT, _fill))
 
 
+def _note_of_nothing(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO notes VALUES (NULL)")
+
+
 def _note(note: str) -> Callable[[sqlite3.Connection], None]:
     def write(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO notes VALUES (?)", (note,))
@@ -121,9 +125,8 @@ def test_an_older_file_takes_the_steps_that_it_lacks(path: Path) -> None:
     for _ in range(2):  # the second time, none
         database = Database(path, Schema(5, _SCRIPT, _fill, (_note("to 3"), _note("to 4"), _note("to 5"))))
         assert _notes(database) == ["first", "to 4", "to 5"]
-        with database.writing() as connection:
-            assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
-            assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+        assert database.write(lambda writer: writer.execute("PRAGMA foreign_keys").fetchone()) == (1,)
+        assert database.write(lambda writer: writer.execute("PRAGMA user_version").fetchone()) == (5,)
         database.close()
 
 
@@ -173,8 +176,7 @@ def test_other_tables_than_ours_are_named(path: Path, statement: str) -> None:
 def test_an_index_that_no_longer_fits_its_table_is_named(path: Path) -> None:
     schema = Schema(1, "CREATE TABLE people (id TEXT PRIMARY KEY);\n", lambda c: None)
     database = Database(path, schema)
-    with database.writing() as connection:
-        connection.execute("INSERT INTO people VALUES ('A-0192')")
+    database.write(lambda connection: connection.execute("INSERT INTO people VALUES ('A-0192')"))
     database.close()
     data = bytearray(path.read_bytes())
     data[data.index(b"A-0192")] ^= 1
@@ -212,10 +214,13 @@ def test_a_read_only_medium_is_named(path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_readers_see_the_last_commit_and_wait_for_no_writer(path: Path) -> None:
     database = Database(path, SCHEMA)
-    with database.writing() as connection:
-        connection.execute("INSERT INTO notes VALUES ('second')")
+
+    def write(connection: sqlite3.Connection) -> None:
+        _note("second")(connection)
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(_notes, database).result(timeout=5) == ["first"]
+
+    database.write(write)
     assert _notes(database) == ["first", "second"]
     database.close()
 
@@ -224,8 +229,7 @@ def test_a_reader_sees_one_state_throughout_and_cannot_write(path: Path) -> None
     database = Database(path, SCHEMA)
     with database.reading() as reader:
         assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
-        with database.writing() as writer:
-            writer.execute("INSERT INTO notes VALUES ('second')")
+        database.write(_note("second"))
         assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
     with pytest.raises(StoreUnavailableError, match="readonly"), database.reading() as reader:
         reader.execute("INSERT INTO notes VALUES ('third')")
@@ -236,28 +240,124 @@ def test_a_reader_sees_one_state_throughout_and_cannot_write(path: Path) -> None
 def test_an_error_rolls_back(path: Path) -> None:
     database = Database(path, SCHEMA)
 
-    def interrupted() -> None:
-        with database.writing() as connection:
-            connection.execute("INSERT INTO notes VALUES ('second')")
-            raise KeyboardInterrupt
+    def interrupted(connection: sqlite3.Connection) -> None:
+        _note("second")(connection)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        database.write(interrupted)
     assert _notes(database) == ["first"]
+    database.close()
+
+
+def _grouped(database: Database, works: Sequence[Callable[[sqlite3.Connection], object]], then: Then) -> list[Outcome]:
+    """Let writes wait for a first one, so that they are committed together, in their order."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def first(_: sqlite3.Connection) -> None:
+        under_way.set()
+        assert go_on.wait(30)
+
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(len(works) + 1) as pool:
+        leader = pool.submit(database.write, first)
+        assert under_way.wait(30)
+        for waiting, work in enumerate(works, start=1):
+            outcomes.append(pool.submit(database.write, work, then))
+            while len(database._writes._waiting) < waiting:
+                time.sleep(0.001)
+        go_on.set()
+        leader.result(timeout=30)
+    return outcomes
+
+
+def test_a_group_is_one_transaction_in_which_one_fails_alone(path: Path) -> None:
+    database = Database(path, SCHEMA)
+    statements: list[str] = []
+    database._writer.set_trace_callback(statements.append)
+    followed: list[object] = []
+
+    def refused(connection: sqlite3.Connection) -> None:
+        _note("half a write")(connection)
+        raise ValueError("refused")
+
+    works = [_note("second"), refused, _note_of_nothing, _note("third"), lambda _: "nothing to write"]
+    outcomes = _grouped(database, works, followed.append)
+    assert _notes(database) == ["first", "second", "third"]
+    assert isinstance(outcomes[1].exception(), ValueError)
+    assert isinstance(outcomes[2].exception(), StoreDamagedError)
+    assert [outcome.exception() for outcome in outcomes[3:]] == [None, None]
+    assert followed == [None, None, "nothing to write"]  # those that were written, in their order
+    assert statements.count("COMMIT") == 2  # the first writer's, and one for all others
+    database.close()
+
+
+def test_what_follows_a_write_fails_for_its_thread_alone(path: Path) -> None:
+    database = Database(path, SCHEMA)
+    followed: list[object] = []
+
+    def then(answer: object) -> None:
+        followed.append(answer)
+        if answer == 1:
+            raise MemoryError
+
+    outcomes = _grouped(database, [lambda _, n=n: n for n in range(3)], then)  # type: ignore[misc]
+    assert followed == [0, 1, 2]
+    assert [type(outcome.exception()) for outcome in outcomes] == [type(None), MemoryError, type(None)]
+    database.close()
+
+
+def test_a_group_that_cannot_be_committed_fails_together_and_the_next_goes_on(path: Path) -> None:
+    database = Database(path, SCHEMA)
+    (pages,) = database._writer.execute("PRAGMA page_count").fetchone()
+    database._writer.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    outcomes = _grouped(database, [_note("x" * 100_000), _note("y" * 100_000)], lambda _: None)
+    for outcome in outcomes:
+        with pytest.raises(StoreUnavailableError, match="free space"):
+            outcome.result()
+    assert _notes(database) == ["first"]
+    database.write(_note("second"))
+    assert _notes(database) == ["first", "second"]
+    database.close()
+
+
+def test_an_interrupted_leader_tells_the_others_that_nothing_was_written(path: Path) -> None:
+    database = Database(path, SCHEMA)
+
+    def interrupted(_: sqlite3.Connection) -> None:
+        raise KeyboardInterrupt
+
+    outcomes = _grouped(database, [_note("second"), interrupted, _note("third")], lambda _: None)
+    errors = [outcome.exception() for outcome in outcomes]
+    assert [type(error) for error in errors].count(KeyboardInterrupt) == 1
+    assert all(isinstance(error, KeyboardInterrupt | StoreUnavailableError) for error in errors)
+    assert _notes(database) == ["first"]
+    database.close()
+
+
+def test_an_interrupted_leader_whose_commit_is_done_does_not_take_it_from_the_others(path: Path) -> None:
+    database = Database(path, SCHEMA)
+
+    def then(answer: object) -> None:
+        raise KeyboardInterrupt
+
+    outcomes = _grouped(database, [_note("second"), _note("third")], then)
+    errors = [type(outcome.exception()) for outcome in outcomes]
+    assert sorted(error.__name__ for error in errors) == ["KeyboardInterrupt", "NoneType"]
+    assert _notes(database) == ["first", "second", "third"]
     database.close()
 
 
 def test_a_violated_constraint_is_damage(path: Path) -> None:
     database = Database(path, SCHEMA)
-    with pytest.raises(StoreDamagedError, match="NOT NULL"), database.writing() as connection:
-        connection.execute("INSERT INTO notes VALUES (NULL)")
+    with pytest.raises(StoreDamagedError, match="NOT NULL"):
+        database.write(_note_of_nothing)
     database.close()
 
 
 def test_text_that_is_not_utf8_is_damage(path: Path) -> None:
     database = Database(path, SCHEMA)
-    with database.writing() as connection:
-        connection.execute("INSERT INTO notes VALUES (CAST(x'ff41' AS TEXT))")
+    database.write(lambda connection: connection.execute("INSERT INTO notes VALUES (CAST(x'ff41' AS TEXT))"))
     with pytest.raises(StoreDamagedError):
         _notes(database)
     database.close()
@@ -282,9 +382,10 @@ def test_closing_waits_for_readers_and_writers(path: Path) -> None:
         go_on.set()
         closing.result(timeout=30)
         assert reader.result() == 1
-    for call in (database.reading, database.writing):
-        with pytest.raises(EngineClosedError), call():
-            pass
+    with pytest.raises(EngineClosedError), database.reading():
+        pass
+    with pytest.raises(EngineClosedError):
+        database.write(_note("second"))
     with pytest.raises(EngineClosedError):
         database.scrub()
 
@@ -300,8 +401,7 @@ def test_more_readers_than_connections_take_turns(path: Path) -> None:
 def test_the_log_is_emptied_by_scrubbing_and_by_closing(path: Path) -> None:
     database = Database(path, SCHEMA)
     log = path.with_name("office.db-wal")
-    with database.writing() as connection:
-        connection.execute("INSERT INTO notes VALUES ('second')")
+    database.write(_note("second"))
     assert log.stat().st_size > 0
     database.scrub()
     assert log.stat().st_size == 0

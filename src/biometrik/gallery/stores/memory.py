@@ -1,7 +1,8 @@
 """A store in dictionaries: for tests and demonstrations, and the model that other stores are compared with."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from os import PathLike
@@ -30,7 +31,7 @@ from biometrik.gallery.records import (
     gallery_details,
     listed,
 )
-from biometrik.gallery.store import Store
+from biometrik.gallery.store import Store, Then
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -78,12 +79,25 @@ class MemoryStore(Store):
             self._people.clear()
             self._encounters.clear()
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Hold writes back."""
+        with self._open():
+            yield
+
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
         with self._open():
             return len(self._log)
 
-    def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
+    def _enroll(
+        self,
+        new: NewEncounter,
+        encounter_id: str,
+        sealed: tuple[bytes, ...],
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         def write() -> Change:
             check_existing(new.galleries, tuple(self._galleries))
             self._last_number += 1
@@ -95,9 +109,11 @@ class MemoryStore(Store):
             own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
             return Change(self._record(at, EventKind.ENROLLED, new.details, own, encounter), number, encounter)
 
-        return self._once(new.transaction, write)
+        return self._once(new.transaction, write, then)
 
-    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
+    def _erase(
+        self, subject_id: str, transaction: Transaction, at: datetime, then: Then[ErasureCertificate]
+    ) -> ErasureCertificate:
         def write() -> ErasureCertificate:
             gone = [self._encounters[number] for number in self._person(subject_id).numbers]
             templates = sum(len(sealed.templates) for sealed in gone)
@@ -110,9 +126,16 @@ class MemoryStore(Store):
             self._log.append(Event(erased.event, at, EventKind.ERASED, subject_id, "", details))
             return erased
 
-        return self._once(transaction, write)
+        return self._once(transaction, write, then)
 
-    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
+    def _set_status(
+        self,
+        encounter_id: str,
+        status: EncounterStatus,
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         def write() -> Change:
             old = self._sealed(encounter_id)
             if old.encounter.status is status:
@@ -123,10 +146,15 @@ class MemoryStore(Store):
             event = self._record(at, EventKind.STATUS_CHANGED, transaction.details, own, encounter)
             return Change(event, old.number, encounter)
 
-        return self._once(transaction, write)
+        return self._once(transaction, write, then)
 
     def _set_galleries(
-        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+        self,
+        encounter_id: str,
+        galleries: tuple[str, ...],
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
     ) -> Change:
         def write() -> Change:
             old = self._sealed(encounter_id)
@@ -139,9 +167,11 @@ class MemoryStore(Store):
             event = self._record(at, EventKind.GALLERIES_CHANGED, transaction.details, own, encounter)
             return Change(event, old.number, encounter)
 
-        return self._once(transaction, write)
+        return self._once(transaction, write, then)
 
-    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange:
+    def _create_gallery(
+        self, gallery: GalleryInfo, transaction: Transaction, then: Then[GalleryChange]
+    ) -> GalleryChange:
         def write() -> GalleryChange:
             if gallery.name in self._galleries:
                 raise GalleryExistsError(f"gallery: {gallery.name!r} exists already")
@@ -150,9 +180,11 @@ class MemoryStore(Store):
             event = self._record(gallery.created_at, EventKind.GALLERY_CREATED, transaction.details, own)
             return GalleryChange(event, gallery)
 
-        return self._once(transaction, write)
+        return self._once(transaction, write, then)
 
-    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange:
+    def _delete_gallery(
+        self, name: str, transaction: Transaction, at: datetime, then: Then[GalleryChange]
+    ) -> GalleryChange:
         def write() -> GalleryChange:
             last = self._gallery(name)
             del self._galleries[name]
@@ -163,7 +195,7 @@ class MemoryStore(Store):
             event = self._record(at, EventKind.GALLERY_DELETED, transaction.details, {"gallery": name})
             return GalleryChange(event, last)
 
-        return self._once(transaction, write)
+        return self._once(transaction, write, then)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._open():
@@ -231,7 +263,7 @@ class MemoryStore(Store):
         self._log.append(Event(len(self._log) + 1, at, kind, subject_id, encounter_id, {**details, **own}))
         return len(self._log)
 
-    def _once(self, transaction: Transaction, write: Callable[[], A]) -> A:
+    def _once(self, transaction: Transaction, write: Callable[[], A], then: Then[A]) -> A:
         with self._open():
             digest, answer = self._answers.get(transaction.id) or (transaction.digest, None)
             if digest != transaction.digest:
@@ -239,6 +271,7 @@ class MemoryStore(Store):
             first: A = write() if answer is None else answer
             if transaction.id:
                 self._answers[transaction.id] = digest, first
+            then(first)
             return first
 
 

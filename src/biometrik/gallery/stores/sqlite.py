@@ -1,7 +1,8 @@
 """The store in one SQLite file: rows with checksums, and the log of events in the same transactions."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from os import PathLike
@@ -25,7 +26,7 @@ from biometrik.gallery.records import (
     listed,
 )
 from biometrik.gallery.schema import SCHEMA
-from biometrik.gallery.store import Store
+from biometrik.gallery.store import Store, Then
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -56,12 +57,25 @@ class SqliteStore(Store):
         """Close the file and give up its ownership."""
         self._database.close()
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Hold writes back."""
+        with self._database.quiet():
+            yield
+
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
         with self._database.reading() as connection:
             return tables.last_event(connection)
 
-    def _enroll(self, new: NewEncounter, encounter_id: str, sealed: tuple[bytes, ...], at: datetime) -> Change:
+    def _enroll(
+        self,
+        new: NewEncounter,
+        encounter_id: str,
+        sealed: tuple[bytes, ...],
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         def write(connection: sqlite3.Connection) -> Change:
             if not tables.rows(connection, "subjects", "subject_id = ?", (new.subject_id,)):
                 tables.insert(connection, "subjects", (new.subject_id, tables.text(at)))
@@ -78,9 +92,11 @@ class SqliteStore(Store):
             event = tables.record(connection, at, EventKind.ENROLLED, details, new.subject_id, encounter_id)
             return Change(event, number, encounter)
 
-        return self._once(new.transaction, answers.change, write)
+        return self._once(new.transaction, answers.change, write, then)
 
-    def _erase(self, subject_id: str, transaction: Transaction, at: datetime) -> ErasureCertificate:
+    def _erase(
+        self, subject_id: str, transaction: Transaction, at: datetime, then: Then[ErasureCertificate]
+    ) -> ErasureCertificate:
         def write(connection: sqlite3.Connection) -> ErasureCertificate:
             tables.subject_row(connection, subject_id)
             mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
@@ -103,11 +119,18 @@ class SqliteStore(Store):
             tables.record(connection, at, EventKind.ERASED, {**transaction.details, **own}, subject_id)
             return erased
 
-        erased = self._once(transaction, answers.erasure, write)
+        erased = self._once(transaction, answers.erasure, write, then)
         self._database.scrub()  # for a repeat, too: the first attempt may have failed here
         return erased
 
-    def _set_status(self, encounter_id: str, status: EncounterStatus, transaction: Transaction, at: datetime) -> Change:
+    def _set_status(
+        self,
+        encounter_id: str,
+        status: EncounterStatus,
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
+    ) -> Change:
         def write(connection: sqlite3.Connection) -> Change:
             number, encounter = _encounter(connection, encounter_id)
             if encounter.status is status:
@@ -118,10 +141,15 @@ class SqliteStore(Store):
             event = tables.record(connection, at, kind, details, encounter.subject_id, encounter_id)
             return Change(event, number, changed)
 
-        return self._once(transaction, answers.change, write)
+        return self._once(transaction, answers.change, write, then)
 
     def _set_galleries(
-        self, encounter_id: str, galleries: tuple[str, ...], transaction: Transaction, at: datetime
+        self,
+        encounter_id: str,
+        galleries: tuple[str, ...],
+        transaction: Transaction,
+        at: datetime,
+        then: Then[Change],
     ) -> Change:
         def write(connection: sqlite3.Connection) -> Change:
             number, encounter = _encounter(connection, encounter_id)
@@ -133,15 +161,19 @@ class SqliteStore(Store):
             event = tables.record(connection, at, kind, details, encounter.subject_id, encounter_id)
             return Change(event, number, replace(encounter, galleries=galleries))
 
-        return self._once(transaction, answers.change, write)
+        return self._once(transaction, answers.change, write, then)
 
-    def _create_gallery(self, gallery: GalleryInfo, transaction: Transaction) -> GalleryChange:
+    def _create_gallery(
+        self, gallery: GalleryInfo, transaction: Transaction, then: Then[GalleryChange]
+    ) -> GalleryChange:
         def write(connection: sqlite3.Connection) -> GalleryChange:
             return GalleryChange(tables.insert_gallery(connection, gallery, transaction.details), gallery)
 
-        return self._once(transaction, answers.gallery_change, write)
+        return self._once(transaction, answers.gallery_change, write, then)
 
-    def _delete_gallery(self, name: str, transaction: Transaction, at: datetime) -> GalleryChange:
+    def _delete_gallery(
+        self, name: str, transaction: Transaction, at: datetime, then: Then[GalleryChange]
+    ) -> GalleryChange:
         def write(connection: sqlite3.Connection) -> GalleryChange:
             number, last = tables.gallery(connection, name)
             connection.execute("DELETE FROM encounter_galleries WHERE gallery = ?", (number,))
@@ -149,7 +181,7 @@ class SqliteStore(Store):
             details = {**transaction.details, "gallery": name}
             return GalleryChange(tables.record(connection, at, EventKind.GALLERY_DELETED, details), last)
 
-        return self._once(transaction, answers.gallery_change, write)
+        return self._once(transaction, answers.gallery_change, write, then)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._database.reading() as connection:
@@ -198,15 +230,18 @@ class SqliteStore(Store):
         transaction: Transaction,
         read: Callable[[Mapping[str, Any]], A],
         write: Callable[[sqlite3.Connection], A],
+        then: Then[A],
     ) -> A:
         # The first answer of a transaction, from this write or, by way of `read`, from an earlier one.
-        with self._database.writing() as connection:
+        def once(connection: sqlite3.Connection) -> A:
             first = tables.remembered(connection, transaction)
             if first is not None:
                 return read(first)
             answer = write(connection)
             tables.remember(connection, transaction, answers.as_json(answer))
             return answer
+
+        return self._database.write(once, then)
 
 
 def _encounter(connection: sqlite3.Connection, encounter_id: str) -> tuple[int, Encounter]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.gallery import int8_search
 from biometrik.gallery.indexes import int8_certified
 from biometrik.gallery.indexes.int8_certified import Int8Certified
 from biometrik.gallery.int8_scan import VNNI
@@ -54,14 +55,14 @@ def test_any_size_beside_ordinary_vectors(seed: int, size: float, asked: float, 
 
 def test_near_duplicates_that_no_bound_tells_apart(rng: np.random.Generator, vnni: bool) -> None:
     # Far closer than codes can say, and more than there is room for candidates.
-    count = int8_certified._ROOM + 5000
+    count = int8_search._ROOM + 5000
     vectors = np.tile(rng.standard_normal((1, 16)), (count, 1)) + 1e-6 * rng.standard_normal((count, 16))
     index, ids = _filled(vectors.astype(np.float32), vnni, rng)
     _assert_exact(index, ids, vectors.astype(np.float32), rng.standard_normal((2, 16)).astype(np.float32), 10)
 
 
 def test_ties_in_any_number_go_to_the_lower_ids(rng: np.random.Generator, vnni: bool) -> None:
-    count = int8_certified._ROOM + 5000
+    count = int8_search._ROOM + 5000
     vectors = np.tile(rng.standard_normal((3, 16)), (count // 3, 1)).astype(np.float32)
     index, ids = _filled(vectors, vnni, rng)
     queries = np.vstack([vectors[:2], np.zeros((1, 16), dtype=np.float32)])
@@ -89,24 +90,24 @@ def test_one_large_value_that_spoils_the_scale(rng: np.random.Generator, vnni: b
 
 
 def test_threads_share_the_rows(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_certified, "_ROWS_PER_THREAD", 100)
-    monkeypatch.setattr(int8_certified, "_TOGETHER", 3)
+    monkeypatch.setattr(int8_search, "_ROWS_PER_THREAD", 100)
+    monkeypatch.setattr(int8_certified, "TOGETHER", 3)
     vectors = rng.standard_normal((1000, 12)).astype(np.float32)
     vectors[500:] = vectors[:500]  # ties across threads
     index, ids = _filled(vectors, VNNI, rng)
     for threads in (1, 2, 7):
-        monkeypatch.setattr(int8_certified, "_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(int8_search, "_cores", lambda threads=threads: threads)
         for count in (1, 10, 400, 1000):
             _assert_exact(index, ids, vectors, vectors[:7], count)
 
 
 def test_segments_join_without_a_seam(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_certified, "_ROWS_PER_THREAD", 20_000)
-    monkeypatch.setattr(int8_certified, "_cores", lambda: 3)
-    count = int8_certified._SEGMENT + 300
+    monkeypatch.setattr(int8_search, "_ROWS_PER_THREAD", 20_000)
+    monkeypatch.setattr(int8_search, "_cores", lambda: 3)
+    count = int8_search.SEGMENT + 300
     vectors = rng.standard_normal((count, 4)).astype(np.float32)
     index, ids = _filled(vectors, VNNI, rng)
-    near = [0, int8_certified._SEGMENT - 1, int8_certified._SEGMENT, count - 1]
+    near = [0, int8_search.SEGMENT - 1, int8_search.SEGMENT, count - 1]
     _assert_exact(index, ids, vectors, vectors[near], 5)
     allowed = ids[near]
     assert sorted(index.search(vectors[:1], 5, allowed=allowed)[0][0].tolist()) == sorted([*allowed.tolist(), -1])
@@ -118,8 +119,8 @@ def test_the_removed_is_not_left_in_memory(rng: np.random.Generator) -> None:
     vectors = rng.standard_normal((70, 4)).astype(np.float32)
     index, ids = _filled(vectors, VNNI, rng)
     index.remove(ids)
-    assert not any(array.any() for segment in index._segments for array in segment)
-    assert not index._rows.read(np.arange(70, dtype=np.int64)).any()
+    assert not any(array.any() for segment in index._rows.segments for array in segment)
+    assert not index._rows.vectors.read(np.arange(70, dtype=np.int64)).any()
 
 
 def test_a_dimension_beyond_the_sums_is_refused() -> None:

@@ -278,3 +278,29 @@ def test_searches_beside_writes_see_only_whole_vectors(index: Index, rng: np.ran
         done.set()
         assert all(future.result() for future in searchers)
     assert len(index) == 100
+
+
+def test_a_view_is_of_one_moment(index: Index, rng: np.random.Generator) -> None:
+    # Writes beside it wait for it or not; it does not change.
+    vectors = _unit(rng, 60)
+    ids = np.arange(60, dtype=np.int64)
+    index.add(ids[:50], vectors[:50])
+    before = index.search(vectors[:3], 50)
+    begun = threading.Event()
+
+    def write() -> None:
+        begun.set()
+        index.remove(ids[:40])
+        index.add(ids[50:], vectors[50:])
+
+    with ThreadPoolExecutor(1) as pool:
+        with index.view() as view:
+            writing = pool.submit(write)
+            begun.wait()
+            for _ in range(20):
+                found = view.search(vectors[:3], 50)
+                assert [part.tolist() for part in found] == [part.tolist() for part in before]
+                some = view.search(vectors[:1], 3, allowed=ids[[1, 2, 55]])[0][0]
+                assert sorted(some.tolist()) == [-1, 1, 2]
+        writing.result()
+    assert set(index.search(vectors[:1], 50)[0][0].tolist()) == {-1, *range(40, 60)}

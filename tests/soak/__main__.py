@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.history import HISTORY, Bar, Result, append, record
-from tests.soak import formats, hardware, service, weak_line
+from tests.soak import formats, gallery_writes, hardware, service, weak_line
 
 
 class Run(Protocol):
@@ -95,6 +95,13 @@ SOAKS: Final = {
     ),
     "weak_line": Soak(
         "a service behind 64 kbit/s, 2 s and 5 % loss", "rounds", count=5, chunk=1, open=weak_line.opened
+    ),
+    "gallery_writes": Soak(
+        "a gallery searched while others enrol, change and erase",
+        "rounds",
+        count=500,
+        chunk=2,
+        open=gallery_writes.opened,
     ),
     "formats": Soak(
         "damaged interchange records", "records", count=1_000_000, chunk=5000, open=lambda: nullcontext(formats.run)

@@ -2,6 +2,8 @@
 
 import abc
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -9,6 +11,68 @@ from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
 from biometrik.registry import Registry
+
+#: Answers queries (Q, D) among allowed ids, or all for None, by filling ids and similarities (Q, count): the first
+#: columns, best first; the rest is left as it is.
+Answer = Callable[
+    [NDArray[np.float32], NDArray[np.int64] | None, NDArray[np.int64], NDArray[np.float32]],
+    None,
+]
+
+
+@final
+class View:
+    """The vectors that were in an index at one moment; made by :meth:`Index.view`.
+
+    Parameters
+    ----------
+    dimension : int
+        D.
+    answer : Answer
+        Of the index, for checked arguments.
+    """
+
+    def __init__(self, dimension: int, answer: Answer) -> None:
+        self._dimension = dimension
+        self._answer = answer
+
+    def search(
+        self, queries: NDArray[np.float32], count: int, *, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the most similar vectors of each query, best first; of equally similar ones the lower id first.
+
+        Parameters
+        ----------
+        queries : (Q, D) float32
+            Finite.
+        count : int
+            How many a query, 1 or more.
+        allowed : (M,) int64, optional
+            Only these ids are compared; ids that are not in the index are no error. None compares with all.
+
+        Returns
+        -------
+        ids : (Q, count) int64
+            -1 where there were fewer to compare with.
+        similarities : (Q, count) float32
+            Inner products, within float32's range; -inf where the id is -1. The same for the same pair of
+            vectors, whatever else is in the index or in the batch.
+
+        Raises
+        ------
+        InvalidInputError
+            Shapes, dtypes, a value that is not finite, a count below 1.
+        """
+        queries = _checked_vectors("queries", queries, self._dimension)
+        if count < 1:
+            raise InvalidInputError(f"count: expected 1 or more, got {count}")
+        if allowed is not None:
+            allowed = _int64("allowed", allowed)
+        ids = np.full((len(queries), count), -1, dtype=np.int64)
+        similarities = np.full((len(queries), count), -np.inf, dtype=np.float32)
+        if len(queries):
+            self._answer(queries, allowed, ids, similarities)
+        return ids, similarities
 
 
 class Index(abc.ABC):
@@ -57,7 +121,7 @@ class Index(abc.ABC):
             Shapes, dtypes, an id that is negative, repeated or in the index already, a value that is not finite.
         """
         ids = _checked_ids(ids)
-        vectors = self._checked_vectors("vectors", vectors)
+        vectors = _checked_vectors("vectors", vectors, self.dimension)
         if len(vectors) != len(ids):
             raise InvalidInputError(f"vectors: expected {len(ids)}, one an id, got {len(vectors)}")
         if len(ids) == 0:
@@ -86,46 +150,27 @@ class Index(abc.ABC):
             if not self._held(ids).all():
                 raise InvalidInputError("ids: expected ids that are in the index")
             self._remove(ids)
+        self._settle()
 
     @final
     def search(
         self, queries: NDArray[np.float32], count: int, *, allowed: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the most similar vectors of each query, best first; of equally similar ones the lower id first.
+        """Return the most similar vectors among those of now; see :meth:`View.search`."""
+        with self.view() as view:
+            return view.search(queries, count, allowed=allowed)
 
-        Parameters
-        ----------
-        queries : (Q, D) float32
-            Finite.
-        count : int
-            How many a query, 1 or more.
-        allowed : (M,) int64, optional
-            Only these ids are compared; ids that are not in the index are no error. None compares with all.
+    @final
+    def view(self) -> AbstractContextManager[View]:
+        """Keep the index as it is now for several searches.
 
         Returns
         -------
-        ids : (Q, count) int64
-            -1 where there were fewer to compare with.
-        similarities : (Q, count) float32
-            Inner products, within float32's range; -inf where the id is -1. The same for the same pair of
-            vectors, whatever else is in the index or in the batch.
-
-        Raises
-        ------
-        InvalidInputError
-            Shapes, dtypes, a value that is not finite, a count below 1.
+        context manager of View
+            Valid within its ``with`` block. Until it ends, writes wait, or memory of what is removed stays in use:
+            it is for some milliseconds, and the thread that holds it must not call the index.
         """
-        queries = self._checked_vectors("queries", queries)
-        if count < 1:
-            raise InvalidInputError(f"count: expected 1 or more, got {count}")
-        if allowed is not None:
-            allowed = _int64("allowed", allowed)
-        ids = np.full((len(queries), count), -1, dtype=np.int64)
-        similarities = np.full((len(queries), count), -np.inf, dtype=np.float32)
-        if len(queries):
-            with self._lock:
-                self._search(queries, allowed, ids, similarities)
-        return ids, similarities
+        return self._view()
 
     @final
     def __len__(self) -> int:
@@ -133,7 +178,7 @@ class Index(abc.ABC):
         with self._lock:
             return self._count()
 
-    # --- what an index writes: all are called with the lock held and checked arguments --------------------------
+    # --- what an index writes: all but `_view` and `_settle` are called with the lock held and checked arguments --
 
     @abc.abstractmethod
     def _create(self) -> None:
@@ -150,26 +195,23 @@ class Index(abc.ABC):
     def _remove(self, ids: NDArray[np.int64]) -> None: ...
 
     @abc.abstractmethod
-    def _search(
-        self,
-        queries: NDArray[np.float32],
-        allowed: NDArray[np.int64] | None,
-        ids: NDArray[np.int64],
-        similarities: NDArray[np.float32],
-    ) -> None:
-        """Fill the answers' first columns, best first, and leave the rest as it is."""
+    def _settle(self) -> None:
+        """Do what a removal left to be done, in portions that keep the lock for milliseconds; called without it."""
+
+    @abc.abstractmethod
+    def _view(self) -> AbstractContextManager[View]:
+        """Return the index as it is now; called without the lock."""
 
     @abc.abstractmethod
     def _count(self) -> int: ...
 
-    def _checked_vectors(self, what: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension or vectors.dtype != np.float32:
-            raise InvalidInputError(
-                f"{what}: expected (N, {self.dimension}) float32, got {vectors.shape} {vectors.dtype}"
-            )
-        if not np.isfinite(vectors).all():
-            raise InvalidInputError(f"{what}: expected finite values")
-        return np.ascontiguousarray(vectors)
+
+def _checked_vectors(what: str, vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    if vectors.ndim != 2 or vectors.shape[1] != dimension or vectors.dtype != np.float32:
+        raise InvalidInputError(f"{what}: expected (N, {dimension}) float32, got {vectors.shape} {vectors.dtype}")
+    if not np.isfinite(vectors).all():
+        raise InvalidInputError(f"{what}: expected finite values")
+    return np.ascontiguousarray(vectors)
 
 
 def _int64(what: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -180,8 +222,9 @@ def _int64(what: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     ids = _int64("ids", ids)
-    if len(ids) and ids.min() < 0:
-        raise InvalidInputError(f"ids: expected 0 or more, got {ids.min()}")
+    least = ids.min(initial=0) if len(ids) != 1 else ids[0]  # one is the usual, and a write takes microseconds
+    if least < 0:
+        raise InvalidInputError(f"ids: expected 0 or more, got {least}")
     if len(ids) > 1 and len(np.unique(ids)) != len(ids):
         raise InvalidInputError("ids: expected distinct ids")
     return ids

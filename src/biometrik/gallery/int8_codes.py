@@ -31,8 +31,6 @@ class Segment(NamedTuple):
         s; ‖c‖ and ‖x − s·c‖ / s, both rounded up.
     bounds : (R / 32, 2) float32
         Largest norm and error of each group.
-    live : (R / 32,) uint32
-        Bit r of a group: its row r is in use.
     """
 
     codes: NDArray[np.uint8]
@@ -40,7 +38,6 @@ class Segment(NamedTuple):
     norms: NDArray[np.float32]
     errors: NDArray[np.float32]
     bounds: NDArray[np.float32]
-    live: NDArray[np.uint32]
 
 
 class Batch(NamedTuple):
@@ -68,8 +65,8 @@ class Found(NamedTuple):
 
     Parameters
     ----------
-    lower : (Q, count) float32
-        The largest lower bounds as a heap, the least first; -inf at first.
+    lower : (Q, W) float32
+        The largest lower bounds, as many as a query wants, as a heap, the least first: -inf at first. Behind them inf.
     floor : (Q,) float32
         A row whose upper bound is below is not among the best.
     rows : (Q, C) int32
@@ -99,8 +96,12 @@ def segment(rows: int, dimension: int) -> Segment:
         norms=np.zeros(rows, dtype=np.float32),
         errors=np.zeros(rows, dtype=np.float32),
         bounds=np.zeros((rows // GROUP, 2), dtype=np.float32),
-        live=np.zeros(rows // GROUP, dtype=np.uint32),
     )
+
+
+def bits(rows: int) -> NDArray[np.uint32]:
+    """Return (R / 32,) bits by row, all 0: bit r of a group is its row r."""
+    return np.zeros(rows // GROUP, dtype=np.uint32)
 
 
 def padded(dimension: int) -> int:
@@ -128,10 +129,12 @@ def batch(queries: NDArray[np.float64]) -> Batch:
     )
 
 
-def found(queries: int, count: int, room: int) -> Found:
-    """Return an empty record for the best ``count`` of each query, with room for candidates, 2 · 2,048 or more."""
+def found(wanted: NDArray[np.int64], room: int) -> Found:
+    """Return an empty record for the best 1 or more of each query, with room for candidates, 2 · 2,048 or more."""
+    queries = len(wanted)
+    behind = np.arange(wanted.max()) >= wanted[:, None]
     return Found(
-        lower=np.full((queries, count), -np.inf, dtype=np.float32),
+        lower=np.where(behind, np.inf, -np.inf).astype(np.float32),
         floor=np.full(queries, -np.inf, dtype=np.float32),
         rows=np.empty((queries, room), dtype=np.int32),
         upper=np.empty((queries, room), dtype=np.float32),

@@ -186,7 +186,10 @@ def _multiply_plainly(
 
 @_kernel
 def write(target: Segment, first: int, vectors: NDArray[np.float32]) -> None:
-    """Put rows into codes, from row ``first`` of a segment on."""
+    """Put rows into codes, from row ``first`` of a segment on.
+
+    A scan that was not told to choose them may run: bounds of other rows of the group hold at any moment.
+    """
     dimension = vectors.shape[1]
     width = (dimension + 3) // 4 * 4
     for n in range(len(vectors)):
@@ -209,7 +212,6 @@ def write(target: Segment, first: int, vectors: NDArray[np.float32]) -> None:
         target.scales[row] = scale
         target.norms[row] = _f(np.sqrt(norm) * (1.0 + ROUNDING))
         target.errors[row] = _f(np.sqrt(error) * (1.0 + ROUNDING))
-        target.live[group] |= _u(1) << _u(r)
         _bound(target, group)
 
 
@@ -222,8 +224,16 @@ def erase(target: Segment, row: int) -> None:
     for d in range(width):
         target.codes[start + d // 4 * 4 * GROUP + d % 4] = 0
     target.scales[row] = target.norms[row] = target.errors[row] = _f(0.0)
-    target.live[group] &= ~(_u(1) << _u(r))
     _bound(target, group)
+
+
+@_kernel
+def flip(bits: NDArray[np.uint32], rows: NDArray[np.int64], origin: int) -> None:
+    """Choose those of (N,) rows that were not, and the other way round; rows outside the bits are passed over."""
+    for row in rows:
+        group, r = (row - origin) // GROUP, (row - origin) % GROUP
+        if 0 <= group < len(bits):
+            bits[group] ^= _u(1) << _u(r)
 
 
 @_kernel
@@ -236,20 +246,35 @@ def _bound(target: Segment, group: int) -> None:
 
 
 @_kernel
+def choose(bits: NDArray[np.uint32], live: NDArray[np.uint32], slots: NDArray[np.int64], origin: int) -> int:
+    """Set the bits of (N,) slots that are live, from slot ``origin`` on; returns how many were not set before."""
+    new = 0
+    for slot in slots:
+        group, r = (slot - origin) // GROUP, (slot - origin) % GROUP
+        if 0 <= group < len(bits):
+            bit = _u(1) << _u(r)
+            new += live[group] & bit != 0 and bits[group] & bit == 0
+            bits[group] |= live[group] & bit
+    return new
+
+
+@_kernel
 def scan(
     vnni: bool,
     source: Segment,
     chosen: NDArray[np.uint32],
+    choice: NDArray[np.int64],
     first: int,
     stop: int,
     origin: int,
     asked: Batch,
     to: Found,
 ) -> int:
-    """Compare queries with the chosen rows of groups ``first`` to ``stop``; returns where it ended.
+    """Compare queries with the rows of groups ``first`` to ``stop`` that each chooses; returns where it ended.
 
     That is ``stop``, or an earlier group where there are more candidates than room: the caller takes them out, raises
-    the floor and goes on from there. ``chosen`` is as :attr:`Segment.live`; ``origin`` the number of the first row.
+    the floor and goes on from there. ``chosen`` (F, G) has bits by row, ``choice`` (Q,) says which of the F a query
+    has; ``origin`` is the number of the first row.
     """
     width = len(source.codes) // len(source.scales)
     queries = len(asked.scales)
@@ -260,7 +285,10 @@ def scan(
         for q in range(0, queries, step):
             together = min(step, queries - q)
             for group in range(start, min(start + CHUNK, stop)):
-                if chosen[group] == 0:
+                some = _u(0)
+                for f in range(len(chosen)):
+                    some |= chosen[f, group]
+                if some == 0:
                     continue
                 at = group * GROUP * width
                 if not vnni:
@@ -275,7 +303,7 @@ def scan(
                     offset, per = asked.offsets[p], asked.scales[p]
                     bound = asked.errors[p] * norm + asked.norms[p] * error + _LEAST_BOUND
                     mask = _above(to.sums, t, offset, per, bound, to.floor[p], source.scales, group * GROUP)
-                    mask &= chosen[group]
+                    mask &= chosen[choice[p], group]
                     if mask == 0:
                         continue
                     for r in range(GROUP):

@@ -118,6 +118,12 @@ class PrintIndex:
         """Return how many templates can be found."""
         return sum(len(segment) for segment in self._segments)
 
+    def view(self) -> "PrintIndex":
+        """Return the prints as they are now; segments never change, so it may be read while others change this."""
+        view = PrintIndex(self._comparator_of, self._exhaustive_templates)
+        view._segments = list(self._segments)
+        return view
+
     def add(self, encounters: Sequence[tuple[int, Mapping[int, Pack]]]) -> None:
         """Make prints findable.
 

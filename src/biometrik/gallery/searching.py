@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
 from biometrik.features import Compared, Features
-from biometrik.gallery.index import Index
-from biometrik.gallery.members import EVERYTHING, Member, Members, Selection, shown_by
+from biometrik.gallery.index import Index, View
+from biometrik.gallery.members import EVERYTHING, Member, Members, shown_by
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import MAX_PAGE, Change, check_id, chosen_galleries
 from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Trait
@@ -62,11 +63,38 @@ class _Found:
     complete: bool  # whether these are all that can be compared
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    # What one search sees: all as it was when the search began. Members that change later are kept in `past` first,
+    # by the writer, with all others of their subject.
+    version: int
+    names: tuple[str, ...]
+    faces: View | None
+    prints: PrintIndex
+    now: Members
+    past: Members = field(default_factory=Members)
+    changed: set[str] = field(default_factory=set)
+
+    def keep(self, subject_id: str) -> None:
+        if subject_id not in self.changed:
+            for number in self.now.of_subject(subject_id):
+                self.past.add(number, self.now[number])
+            self.changed.add(subject_id)
+
+    def member(self, number: int) -> Member:
+        return self.past[number] if number in self.past else self.now[number]
+
+    def compared(self, subject_id: str, galleries: tuple[str, ...] | None, shown: int) -> int:
+        members = self.past if subject_id in self.changed else self.now
+        return members.compared(subject_id, galleries, shown)
+
+
 class Searchable:
     """The encounters that a 1:N search finds: active, in a gallery, and with features; thread-safe.
 
-    A search sees each change whole or not at all. Changes carry the sequence number of their event and come in its
-    order; one that was taken in already is passed over.
+    A search sees each change whole or not at all: it goes on with what it saw when it began, and changes do not wait
+    for it, unless the index makes them. Changes carry the sequence number of their event and come in its order; one
+    that was taken in already is passed over.
 
     Parameters
     ----------
@@ -79,10 +107,13 @@ class Searchable:
     def __init__(self, index: Index, prints: PrintIndex) -> None:
         self._index = index
         self._prints = prints
-        self._lock = threading.Lock()  # over all of the following
-        self._members = Members()
+        self._lock = threading.Lock()  # over a whole change, and the beginning of a search
         self._names: tuple[str, ...] = ()  # of all galleries, sorted
         self._version = 0
+        # Over the following. Taken last: whoever has it waits for nothing, so searches may take it at any time.
+        self._membership = threading.Lock()
+        self._members = Members()
+        self._sights: list[_Sight] = []  # of searches under way
 
     @property
     def dimension(self) -> int:
@@ -126,7 +157,7 @@ class Searchable:
                 return
             if features and _searchable(change.encounter):
                 if change.number in self._members:
-                    self._members.add(change.number, _member(change.encounter, features))
+                    self._put(change.number, _member(change.encounter, features))
                 else:
                     self._add([(change.number, change.encounter, features)])
             elif change.number in self._members:
@@ -158,7 +189,7 @@ class Searchable:
                 member = self._members[number]
                 left = tuple(other for other in member.galleries if other != name)
                 if left:
-                    self._members.add(number, replace(member, galleries=left))
+                    self._put(number, replace(member, galleries=left))
                 else:
                     nowhere.append(number)
             self._forget(nowhere)
@@ -181,22 +212,25 @@ class Searchable:
         if excluding:
             check_id("excluding", excluding)
         shown = shown_by(probe)
-        with self._lock:
-            names = None if galleries is None else chosen_galleries(galleries, self._names)
-            selection = self._members.select(names, shown or EVERYTHING)
-            left_out = self._members.compared(excluding, names, shown or EVERYTHING) if excluding else 0
+        with ExitStack() as stack:
+            with self._lock:
+                names = None if galleries is None else chosen_galleries(galleries, self._names)
+                selection = self._members.select(names, shown or EVERYTHING)
+                left_out = self._members.compared(excluding, names, shown or EVERYTHING) if excluding else 0
+                marked = self._members.marked(selection, excluding) if probe.prints else None
+                sight = self._sight(stack, faces=probe.vector is not None)
             subjects, encounters = selection.subjects - (left_out > 0), selection.encounters - left_out
             # Asks for more encounters until they belong to enough subjects, or there are no more.
             asked = count + left_out
             while True:
-                found = self._found(probe, selection, excluding, asked)
-                hits = self._grouped(found, count, names, excluding, shown, fuse)
+                found = _found(sight, probe, selection.numbers, marked, asked)
+                hits = self._grouped(sight, found, count, names, excluding, shown, fuse)
                 if len(hits) == min(count, subjects) or found.complete:
                     break
                 asked *= 4
             coverage = SearchCoverage(
-                gallery_version=self._version,
-                galleries=self._names if names is None else names,
+                gallery_version=sight.version,
+                galleries=sight.names if names is None else names,
                 subjects=subjects,
                 compared=encounters if found.exhaustive else min(encounters, len(found.numbers)),
                 exact=found.exhaustive and (probe.vector is None or self._index.exact),
@@ -207,44 +241,22 @@ class Searchable:
             )
             return SearchResult(hits, coverage)
 
-    def _found(self, probe: Features, selection: Selection, excluding: str, asked: int) -> _Found:
-        # The candidates by prints, the faces most alike among all others, and each compared by every trait.
-        numbers, allowed = np.empty(0, dtype=np.int64), selection.numbers
-        exhaustive = complete = True
-        if probe.prints:
-            searched = self._members.marked(selection, excluding)
-            numbers, exhaustive = self._prints.candidates(probe.prints, searched, asked)
-            complete = exhaustive
-            searched[numbers] = False
-            allowed = np.flatnonzero(searched)
-        similar: dict[Trait, NDArray[np.float32]] = {}
-        pairs: dict[Trait, NDArray[np.int64]] = {}
-        if probe.vector is not None:
-            near, likeness = self._faces(probe.vector, asked, allowed)
-            complete = complete and len(near) < asked
-            own, alike = self._faces(probe.vector, len(numbers), numbers)
-            numbers = np.sort(np.concatenate([numbers, near]))
-            faces = np.full(len(numbers), np.nan, dtype=np.float32)
-            faces[np.searchsorted(numbers, np.concatenate([near, own]))] = np.concatenate([likeness, alike])
-            similar[FACE], pairs[FACE] = faces, np.ones(len(numbers), dtype=np.int64)
-        if probe.prints:
-            prints = self._prints.compare(probe.prints, numbers)
-            similar |= prints.similar
-            pairs |= prints.pairs
-        return _Found(numbers, similar, pairs, exhaustive, complete)
+    def _sight(self, stack: ExitStack, *, faces: bool) -> _Sight:
+        # Until the stack is closed; called with the lock held.
+        view = stack.enter_context(self._index.view()) if faces else None
+        sight = _Sight(self._version, self._names, view, self._prints.view(), self._members)
+        with self._membership:
+            self._sights.append(sight)
+        stack.callback(self._over, sight)
+        return sight
 
-    def _faces(
-        self, vector: NDArray[np.float32], count: int, allowed: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        # The numbers of the faces most alike, and their similarities.
-        if count == 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        ids, likeness = self._index.search(vector[None], count, allowed=allowed)
-        there = ids[0] >= 0
-        return ids[0][there], likeness[0][there]
+    def _over(self, sight: _Sight) -> None:
+        with self._membership:
+            self._sights.remove(sight)
 
     def _grouped(
         self,
+        sight: _Sight,
         found: _Found,
         count: int,
         galleries: tuple[str, ...] | None,
@@ -259,7 +271,8 @@ class Searchable:
         order = np.lexsort((found.numbers, -together, -fuse(found.similar, found.pairs)))
         hits: dict[str, Hit] = {}
         for row in order.tolist():
-            member = self._members[int(found.numbers[row])]
+            with self._membership:
+                member = sight.member(int(found.numbers[row]))
             subject_id = member.subject_id
             if subject_id not in hits and subject_id != excluding:
                 compared = {
@@ -267,11 +280,18 @@ class Searchable:
                     for trait, values in found.similar.items()
                     if not np.isnan(values[row])
                 }
-                encounters = self._members.compared(subject_id, galleries, shown)
+                with self._membership:
+                    encounters = sight.compared(subject_id, galleries, shown)
                 hits[subject_id] = Hit(subject_id, member.encounter_id, member.galleries, compared, encounters)
                 if len(hits) == count:
                     break
         return tuple(hits.values())
+
+    def _put(self, number: int, member: Member) -> None:
+        with self._membership:
+            for sight in self._sights:
+                sight.keep(member.subject_id)
+            self._members.add(number, member)
 
     def _add(self, encounters: Sequence[tuple[int, Encounter, Features]]) -> None:
         # The order of the indexes matters to `reload` after an interruption: only prints can be cleared.
@@ -281,7 +301,7 @@ class Searchable:
             numbers = np.array([number for number, _ in faces], dtype=np.int64)
             self._index.add(numbers, np.stack([vector for _, vector in faces]))
         for number, encounter, features in encounters:
-            self._members.add(number, _member(encounter, features))
+            self._put(number, _member(encounter, features))
 
     def _forget(self, numbers: Collection[int]) -> None:
         gone = np.fromiter(numbers, np.int64, len(numbers))
@@ -289,7 +309,50 @@ class Searchable:
         self._index.remove(gone[faces])
         self._prints.remove(gone)
         for number in numbers:
-            self._members.remove(number)
+            with self._membership:
+                for sight in self._sights:
+                    sight.keep(self._members[number].subject_id)
+                self._members.remove(number)
+
+
+def _found(
+    sight: _Sight, probe: Features, allowed: NDArray[np.int64] | None, marked: NDArray[np.bool_] | None, asked: int
+) -> _Found:
+    # The candidates by prints, the faces most alike among all others, and each compared by every trait.
+    numbers = np.empty(0, dtype=np.int64)
+    exhaustive = complete = True
+    if marked is not None:
+        numbers, exhaustive = sight.prints.candidates(probe.prints, marked, asked)
+        complete = exhaustive
+        others = marked.copy()
+        others[numbers] = False
+        allowed = np.flatnonzero(others)
+    similar: dict[Trait, NDArray[np.float32]] = {}
+    pairs: dict[Trait, NDArray[np.int64]] = {}
+    if sight.faces is not None and probe.vector is not None:
+        near, likeness = _faces(sight.faces, probe.vector, asked, allowed)
+        complete = complete and len(near) < asked
+        own, alike = _faces(sight.faces, probe.vector, len(numbers), numbers)
+        numbers = np.sort(np.concatenate([numbers, near]))
+        faces = np.full(len(numbers), np.nan, dtype=np.float32)
+        faces[np.searchsorted(numbers, np.concatenate([near, own]))] = np.concatenate([likeness, alike])
+        similar[FACE], pairs[FACE] = faces, np.ones(len(numbers), dtype=np.int64)
+    if probe.prints:
+        prints = sight.prints.compare(probe.prints, numbers)
+        similar |= prints.similar
+        pairs |= prints.pairs
+    return _Found(numbers, similar, pairs, exhaustive, complete)
+
+
+def _faces(
+    view: View, vector: NDArray[np.float32], count: int, allowed: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    # The numbers of the faces most alike, and their similarities.
+    if count == 0:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    ids, likeness = view.search(vector[None], count, allowed=allowed)
+    there = ids[0] >= 0
+    return ids[0][there], likeness[0][there]
 
 
 def _searchable(encounter: Encounter) -> bool:

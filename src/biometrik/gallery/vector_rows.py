@@ -11,7 +11,7 @@ BLOCK: Final = 1 << 16
 
 
 class VectorRows(Protocol):
-    """Room for vectors; not thread-safe, but for reading."""
+    """Room for vectors; one thread writes, any number read what is not being written."""
 
     def write(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Keep (N, D) vectors from slot ``first`` on, at most one behind all that were written."""
@@ -50,9 +50,10 @@ class MemoryRows:
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """See :class:`VectorRows`."""
         numbers, rows = np.divmod(slots, BLOCK)
-        edges = np.searchsorted(numbers, np.arange(len(self._blocks) + 1))
+        blocks = tuple(self._blocks)  # a writer may add one
+        edges = np.searchsorted(numbers, np.arange(len(blocks) + 1))
         return np.concatenate(
-            [block[rows[i:j]] for block, (i, j) in zip(self._blocks, pairwise(edges.tolist()), strict=True) if i < j]
+            [block[rows[i:j]] for block, (i, j) in zip(blocks, pairwise(edges.tolist()), strict=True) if i < j]
         )
 
     def erase(self, slot: int) -> None:

@@ -20,11 +20,22 @@ def _filled(vectors: Vectors, rows: int = _ROWS) -> int8_codes.Segment:
     return segment
 
 
+def _rows(*rows: int, of: int = _ROWS) -> NDArray[np.uint32]:
+    bits = int8_codes.bits(of)
+    int8_scan.flip(bits, np.array(rows, dtype=np.int64), 0)
+    return bits
+
+
+def _found(wanted: list[int], room: int = 4 * CHUNK * GROUP) -> int8_codes.Found:
+    return int8_codes.found(np.array(wanted, dtype=np.int64), room)
+
+
 def _scanned(segment: int8_codes.Segment, queries: Vectors, count: int, *, vnni: bool = VNNI) -> int8_codes.Found:
-    found = int8_codes.found(len(queries), count, 4 * CHUNK * GROUP)
+    found = _found([count] * len(queries))
     batch = int8_codes.batch(queries.astype(np.float64))
-    groups = len(segment.live)
-    assert int8_scan.scan(vnni, segment, segment.live, 0, groups, 1000, batch, found) == groups
+    chosen, choice = (segment.scales > 0).reshape(-1, GROUP), np.zeros(len(queries), dtype=np.int64)
+    bits = np.packbits(chosen, bitorder="little").view(np.uint32)[None]
+    assert int8_scan.scan(vnni, segment, bits, choice, 0, len(chosen), 1000, batch, found) == len(chosen)
     return found
 
 
@@ -88,22 +99,48 @@ def test_sums_at_the_ends_of_their_range_do_not_overflow() -> None:
 
 
 def test_only_chosen_rows_are_candidates(rng: np.random.Generator) -> None:
-    segment = _filled(rng.standard_normal((50, 8)).astype(np.float32))
-    found = int8_codes.found(1, 1000, 4 * CHUNK * GROUP)
-    chosen = np.array([0b101, 0, 0xFFFFFFFF], dtype=np.uint32)
-    int8_scan.scan(VNNI, segment, chosen & segment.live, 0, 3, 0, int8_codes.batch(np.ones((1, 8))), found)
-    assert found.rows[0, : found.counts[0]].tolist() == [0, 2]
+    segment = _filled(rng.standard_normal((_ROWS, 8)).astype(np.float32))
+    found = _found([_ROWS, _ROWS, 3])
+    chosen = np.stack([_rows(0, 2, 95), _rows(2, 40)])
+    choice = np.array([0, 1, 0], dtype=np.int64)
+    int8_scan.scan(VNNI, segment, chosen, choice, 0, 3, 0, int8_codes.batch(np.ones((3, 8))), found)
+    rows = [found.rows[q, : found.counts[q]].tolist() for q in range(3)]
+    assert rows == [[0, 2, 95], [2, 40], [0, 2, 95]]
+    assert found.floor[0] == -np.inf
+    assert found.floor[2] == found.lower[2].min() > -np.inf
+
+
+def test_each_query_has_the_floor_of_as_many_as_it_wants(rng: np.random.Generator) -> None:
+    segment = _filled(rng.standard_normal((_ROWS, 8)).astype(np.float32))
+    query = rng.standard_normal((1, 8))
+    alone = [_scanned(segment, query.astype(np.float32), count) for count in (2, 9, 1)]
+    together = _found([2, 9, 1])
+    every = _rows(*range(_ROWS))[None]
+    choice = np.zeros(3, dtype=np.int64)
+    batch = int8_codes.batch(np.tile(query.astype(np.float32).astype(np.float64), (3, 1)))
+    int8_scan.scan(VNNI, segment, every, choice, 0, 3, 0, batch, together)
+    assert together.floor.tolist() == [float(found.floor[0]) for found in alone]
+
+
+def test_rows_outside_the_bits_are_nobodys() -> None:
+    bits, live = _rows(), _rows(3, 64)
+    slots = np.array([99, 103, 164, 164, 196, -5], dtype=np.int64)  # rows -1, 3, 64, 64, 96 and before
+    assert int8_scan.choose(bits, live, slots, 100) == 2
+    assert (bits == live).all()
+    int8_scan.flip(bits, slots[[0, 1, 2, 4, 5]], 100)
+    assert not bits.any()
 
 
 def test_the_scan_stops_where_there_is_no_room_and_goes_on(rng: np.random.Generator) -> None:
     rows = 5 * CHUNK * GROUP
     segment = _filled(np.ones((rows, 4), dtype=np.float32), rows)
-    found = int8_codes.found(1, 1, 2 * CHUNK * GROUP)
+    found = _found([1], 2 * CHUNK * GROUP)
+    every, choice = _rows(*range(rows), of=rows)[None], np.zeros(1, dtype=np.int64)
     batch = int8_codes.batch(np.ones((1, 4)))
     at, seen = 0, 0
     while at < rows // GROUP:
         before = at
-        at = int8_scan.scan(VNNI, segment, segment.live, before, rows // GROUP, 0, batch, found)
+        at = int8_scan.scan(VNNI, segment, every, choice, before, rows // GROUP, 0, batch, found)
         assert before < at
         seen += int(found.counts[0])
         found.counts[0] = 0

@@ -1,12 +1,14 @@
 """Exact search by FAISS' flat inner-product index: every vector is compared with every query."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from biometrik.gallery.index import Index
+from biometrik.gallery.index import Index, View
 
 #: Its stubs show constructors of C++ that its Python layer replaces.
 _faiss: Final[Any] = faiss
@@ -64,7 +66,16 @@ class FaissFlat(Index):
             self._flat.codes.resize(last * self.dimension * rows.itemsize)
             self._flat.ntotal = last
 
-    def _search(
+    def _settle(self) -> None:
+        """Nothing is left."""
+
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        # FAISS moves its memory as it grows: writes wait.
+        with self._lock:
+            yield View(self.dimension, self._answer)
+
+    def _answer(
         self,
         queries: NDArray[np.float32],
         allowed: NDArray[np.int64] | None,

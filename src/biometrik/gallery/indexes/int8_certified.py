@@ -1,10 +1,10 @@
 """Exact search through 8-bit codes: a scan whose bounds say which vectors need comparing, then the comparison."""
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -12,31 +12,33 @@ from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
 from biometrik.gallery import int8_codes, int8_scan
-from biometrik.gallery.index import Index
-from biometrik.gallery.int8_codes import CHUNK, GROUP, Segment
+from biometrik.gallery.index import Index, View
 from biometrik.gallery.int8_scan import VNNI
+from biometrik.gallery.int8_search import SEGMENT, TOGETHER, Rows, Search, SharedScan, scan
 from biometrik.gallery.slot_table import SlotTable
 from biometrik.gallery.vector_rows import MemoryRows, VectorRows
 
-#: Rows of a segment. The index grows by whole ones, so that nothing is ever copied; a scan of one takes 0.3 ms.
-_SEGMENT: Final = 1 << 16
-_GROUPS: Final = _SEGMENT // GROUP
-#: Candidates of a query that a scan has room for. Only near duplicates come beyond some hundreds.
-_ROOM: Final = 4 * CHUNK * GROUP
-#: Queries scanned together. Their candidates have to stay in the cache beside the codes: 64 KiB each at most.
-_TOGETHER: Final = 64
-_LOWEST: Final = np.float32(-np.inf)
-#: Rows that are worth a thread, which takes about 0.05 ms to start.
-_ROWS_PER_THREAD: Final = 1 << 15
+#: Free slots that are kept for additions: more than this share, and some, and the last rows move into them. A scan
+#: passes over free slots, so it takes that much longer at most.
+_SPARE_SHARE: Final = 1 / 16
+_SPARE_LEAST: Final = 1024
+#: Slots that are overwritten, moved or looked up under the lock at a time, so that nobody waits longer than for some
+#: milliseconds; moving one takes ten times as long as overwriting one, and that as looking one up.
+_MOVED: Final = 1 << 7
+_OVERWRITTEN: Final = 1 << 10
+_LOOKED_UP: Final = 1 << 15
 
 
 class Int8Certified(Index):
-    """Vectors in 8-bit codes beside the vectors themselves; removal moves the last row into the gap, constant time.
+    """Vectors in 8-bit codes beside the vectors themselves; searches and writes do not wait for each other.
 
     The scan reads the codes, a quarter of the memory, and leaves as candidates all rows that its bounds cannot prove
     to be worse than the best; these, some hundreds, are compared in float64. So the answer is that of comparing with
     every vector, whatever the vectors are; where many are nearly the same it takes longer.
     :mod:`biometrik.gallery.int8_scan` has the bounds, ADR 14 the reasons.
+
+    A view is which slots are in use, in bits that no write changes: a write puts changed bits beside them. What was
+    removed is overwritten, and its slot used again, when no view is left that has it.
     """
 
     exact = True
@@ -46,208 +48,200 @@ class Int8Certified(Index):
         if self.dimension > int8_codes.MAX_DIMENSION:
             raise InvalidInputError(f"dimension: expected at most {int8_codes.MAX_DIMENSION}, got {self.dimension}")
         self._table = SlotTable()
-        self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
-        self._segments: list[Segment] = []
-        self._rows: VectorRows = MemoryRows(self.dimension)
+        vectors: VectorRows = MemoryRows(self.dimension)
+        self._rows = Rows((), (), np.empty(1024, dtype=np.int64), vectors, 0, 0)
+        self._free: set[int] = set()  # overwritten slots below the top
+        self._gone: deque[tuple[int, NDArray[np.int64]]] = deque()  # slots not in use any more, and since which moment
+        self._moment = 0  # grows as slots go
+        self._views: list[int] = []  # the moments of open views, rising
         self._vnni = VNNI
+        self._scan = SharedScan(lambda searches: scan(searches, self._vnni))
 
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
         return held
 
     def _count(self) -> int:
-        return len(self._table)
+        return self._rows.count
 
-    # --- changes -------------------------------------------------------------------------------------------------
+    # --- changes: what may lack memory comes before what makes a row live, which is one assignment ----------------
 
     def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        start = self._count()
-        stop = start + len(ids)
-        if stop > len(self._id_at):
-            self._id_at = np.resize(self._id_at, max(stop, 2 * len(self._id_at)))
-        while stop > len(self._segments) * _SEGMENT:
-            self._segments.append(int8_codes.segment(_SEGMENT, self.dimension))
-        # What may lack memory comes before what makes a row live.
-        self._rows.write(start, vectors)
-        self._id_at[start:stop] = ids
-        self._table.put(ids, np.arange(start, stop, dtype=np.int64))
-        self._encode(start, vectors)
+        rows = self._rows
+        reused = list(islice(self._free, len(ids)))
+        top = rows.top + len(ids) - len(reused)
+        slots = np.array([*reused, *range(rows.top, top)], dtype=np.int64)
+        self._rows = rows = self._with_room(top)
+        self._fill(slots, len(reused), ids, vectors)
+        live = self._flipped(slots)
+        self._table.put(ids, slots)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, top, rows.count + len(ids))
+        self._free.difference_update(reused)
 
     def _remove(self, ids: NDArray[np.int64]) -> None:
-        for n in range(len(ids)):
-            gone = ids[n : n + 1]
-            slot = self._table.slots_of(gone)
-            last = self._count() - 1
-            if slot[0] != last:
-                moved = self._id_at[last : last + 1]
-                vector = self._rows.read(np.array([last], dtype=np.int64))
-                self._rows.write(int(slot[0]), vector)
-                self._encode(int(slot[0]), vector)
-                self._id_at[slot] = moved
-                self._table.put(moved, slot)
-            self._table.discard(gone)
-            int8_scan.erase(self._segments[last // _SEGMENT], last % _SEGMENT)
-            self._rows.erase(last)
+        rows = self._rows
+        slots = self._table.slots_of(ids)
+        live = self._flipped(slots)
+        self._table.discard(ids)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count - len(ids))
+        self._leave(slots)
 
-    def _encode(self, start: int, vectors: NDArray[np.float32]) -> None:
+    def _with_room(self, top: int) -> Rows:
+        rows = self._rows
+        id_at, segments, live = rows.id_at, rows.segments, rows.live
+        if top > len(id_at):
+            id_at = np.resize(id_at, max(top, 2 * len(id_at)))
+        while top > len(segments) * SEGMENT:
+            segments = (*segments, int8_codes.segment(SEGMENT, self.dimension))
+            live = (*live, int8_codes.bits(SEGMENT))
+        return Rows(segments, live, id_at, rows.vectors, rows.top, rows.count)
+
+    def _fill(
+        self, slots: NDArray[np.int64], scattered: int, ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> None:
+        # The first few slots are anywhere, the others follow one another.
+        rows = self._rows
         done = 0
-        while done < len(vectors):
-            number, first = divmod(start + done, _SEGMENT)
-            part = vectors[done : done + _SEGMENT - first]
-            int8_scan.write(self._segments[number], first, part)
+        while done < len(slots):
+            slot = int(slots[done])
+            number, first = divmod(slot, SEGMENT)
+            part = vectors[done : done + (1 if done < scattered else SEGMENT - first)]
+            rows.vectors.write(slot, part)
+            int8_scan.write(rows.segments[number], first, part)
             done += len(part)
+        rows.id_at[slots] = ids
+
+    def _flipped(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.uint32], ...]:
+        live = list(self._rows.live)
+        for number in {slot // SEGMENT for slot in slots.tolist()}:
+            live[number] = live[number].copy()
+            int8_scan.flip(live[number], slots, number * SEGMENT)
+        return tuple(live)
+
+    def _leave(self, slots: NDArray[np.int64]) -> None:
+        # Views of this moment and before still read them.
+        self._gone.append((self._moment, slots))
+        self._moment += 1
+
+    # --- what removals leave to be done ----------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        while True:
+            with self._lock:
+                if not self._settled_some():
+                    return
+
+    def _settled_some(self) -> bool:
+        return self._overwrote() or self._lowered_top() or self._moved()
+
+    def _overwrote(self) -> bool:
+        # What no view has any more.
+        if not self._gone or (self._views and self._views[0] <= self._gone[0][0]):
+            return False
+        since, slots = self._gone[0]
+        part, rest = slots[:_OVERWRITTEN].tolist(), slots[_OVERWRITTEN:]
+        for slot in part:
+            number, row = divmod(slot, SEGMENT)
+            int8_scan.erase(self._rows.segments[number], row)
+            self._rows.vectors.erase(slot)
+        if len(rest):
+            self._gone[0] = since, rest
+        else:
+            self._gone.popleft()
+        self._free.update(part)
+        return True
+
+    def _lowered_top(self) -> bool:
+        rows = self._rows
+        top = rows.top
+        while top - 1 in self._free and rows.top - top < _OVERWRITTEN:
+            top -= 1
+            self._free.remove(top)
+        if top == rows.top:
+            return False
+        self._rows = Rows(rows.segments, rows.live, rows.id_at, rows.vectors, top, rows.count)
+        return True
+
+    def _moved(self) -> bool:
+        # The last rows into free slots, where too many are free; unless the very last is still read by a view.
+        rows = self._rows
+        if len(self._free) <= max(_SPARE_LEAST, _SPARE_SHARE * rows.top):
+            return False
+        start = rows.top
+        while start > rows.top - _MOVED and _is_live(rows, start - 1):
+            start -= 1
+        if start == rows.top:
+            return False
+        old = np.arange(start, rows.top, dtype=np.int64)
+        new = np.array(list(islice(self._free, len(old))), dtype=np.int64)
+        ids = rows.id_at[old]
+        self._fill(new, len(new), ids, rows.vectors.read(old))
+        live = self._flipped(np.concatenate([old, new]))
+        self._table.put(ids, new)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
+        self._free.difference_update(new.tolist())
+        self._leave(old)
+        return True
 
     # --- search --------------------------------------------------------------------------------------------------
 
-    def _search(
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        with self._lock:
+            rows, moment = self._rows, self._moment
+            self._views.append(moment)
+        try:
+            yield View(self.dimension, partial(self._answer, rows, moment))
+        finally:
+            with self._lock:
+                self._views.remove(moment)
+                self._settled_some()
+
+    def _answer(
         self,
+        rows: Rows,
+        moment: int,
         queries: NDArray[np.float32],
         allowed: NDArray[np.int64] | None,
         ids: NDArray[np.int64],
         similarities: NDArray[np.float32],
     ) -> None:
-        wanted = min(ids.shape[1], self._count() if allowed is None else len(allowed))
-        if wanted == 0 or self._count() == 0:
+        chosen, there = (rows.live, rows.count) if allowed is None else self._chosen(rows, moment, allowed)
+        wanted = min(ids.shape[1], there)
+        if wanted == 0:
             return
-        shares = self._shares([s.live for s in self._segments] if allowed is None else self._chosen(allowed))
-        for start in range(0, len(queries), _TOGETHER):
-            together = queries[start : start + _TOGETHER]
-            scans = [_Scan(self._id_at, self._rows, share, together, wanted, self._vnni) for share in shares]
-            _run(scans)
-            floors = np.max([scan.found.floor for scan in scans], axis=0)
-            for q in range(len(together)):
-                best = _merged([scan.best(q, floors[q]) for scan in scans], wanted)
-                ids[start + q, : len(best.ids)] = best.ids
-                similarities[start + q, : len(best.ids)] = best.similarities
+        for start in range(0, len(queries), TOGETHER):
+            search = Search(rows, chosen, queries[start : start + TOGETHER], wanted)
+            self._scan.answer(search)
+            for q, best in enumerate(search.best, start):
+                ids[q, : len(best.ids)] = best.ids
+                similarities[q, : len(best.ids)] = best.similarities
 
-    def _chosen(self, allowed: NDArray[np.int64]) -> list[NDArray[np.uint32]]:
-        # Bits of the allowed rows, as Segment.live has them.
-        slots = self._table.slots_of(allowed)
-        slots = slots[slots >= 0]
-        bits = np.zeros(len(self._segments) * _GROUPS, dtype=np.uint32)
-        np.bitwise_or.at(bits, slots // GROUP, np.uint32(1) << (slots % GROUP).astype(np.uint32))
-        return list(bits.reshape(-1, _GROUPS))
-
-    def _shares(self, chosen: Sequence[NDArray[np.uint32]]) -> list[list["_Stretch"]]:
-        # All rows, in as many equal parts as there are threads that are worth it.
-        groups = -(-self._count() // GROUP)
-        threads = max(1, min(_cores(), self._count() // _ROWS_PER_THREAD))
-        edges = [groups * t // threads for t in range(threads + 1)]
-        return [
-            [
-                _Stretch(segment, bits, max(first - base, 0), min(stop - base, _GROUPS), base * GROUP)
-                for segment, bits, base in zip(self._segments, chosen, range(0, groups, _GROUPS), strict=False)
-                if first < base + _GROUPS and base < stop
-            ]
-            for first, stop in pairwise(edges)
-        ]
+    def _chosen(
+        self, rows: Rows, moment: int, allowed: NDArray[np.int64]
+    ) -> tuple[tuple[NDArray[np.uint32], ...], int]:
+        # Bits of the slots that allowed ids had at that moment, and how many: they are where they are now, or gone.
+        found = []
+        for start in range(0, len(allowed), _LOOKED_UP):
+            with self._lock:
+                found.append(self._table.slots_of(allowed[start : start + _LOOKED_UP]))
+        with self._lock:
+            gone = [slots for since, slots in self._gone if since >= moment]
+        if gone:
+            left = np.concatenate(gone)
+            found.append(left[np.isin(rows.id_at[left], allowed)])
+        chosen = tuple(int8_codes.bits(SEGMENT) for _ in rows.segments)
+        slots = np.concatenate([np.empty(0, dtype=np.int64), *found])
+        there = sum(
+            int8_scan.choose(bits, live, slots, n * SEGMENT)
+            for n, (bits, live) in enumerate(zip(chosen, rows.live, strict=True))
+        )
+        return chosen, there
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stretch:
-    # Groups ``first`` to ``stop`` of a segment, whose first row is in slot ``origin``, and which rows of it count.
-    segment: Segment
-    chosen: NDArray[np.uint32]
-    first: int
-    stop: int
-    origin: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Best:
-    # Of one query, best first, of equals the lower id first.
-    ids: NDArray[np.int64]
-    similarities: NDArray[np.float32]
-
-
-_NONE: Final = _Best(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-
-class _Scan:
-    # One thread's share of a search.
-
-    def __init__(
-        self,
-        id_at: NDArray[np.int64],
-        rows: VectorRows,
-        share: list[_Stretch],
-        queries: NDArray[np.float32],
-        wanted: int,
-        vnni: bool,
-    ) -> None:
-        self._id_at = id_at
-        self._rows = rows
-        self._share = share
-        self._wanted = wanted
-        self._vnni = vnni
-        self._queries = queries.astype(np.float64)
-        # Scaled by powers of two, which changes no order, bounds can neither overflow nor vanish.
-        self._exponents = np.maximum(np.frexp(np.abs(self._queries).max(axis=1))[1], -32)
-        self._batch = int8_codes.batch(np.ldexp(self._queries, -self._exponents[:, None]))
-        self.found = int8_codes.found(len(queries), wanted, _ROOM + 2 * wanted)
-        self._best = [_NONE] * len(queries)
-
-    def run(self) -> None:
-        """Pass over the rows; afterwards those that may be among the best were compared, or are candidates."""
-        for part in self._share:
-            at = part.first
-            while True:
-                at = int8_scan.scan(
-                    self._vnni, part.segment, part.chosen, at, part.stop, part.origin, self._batch, self.found
-                )
-                if at == part.stop:
-                    break
-                for q in range(len(self._best)):
-                    self._compare(q)
-
-    def best(self, q: int, floor: np.float32) -> _Best:
-        """Return the best of a query, but for those whose upper bound is below the floor."""
-        self.found.floor[q] = floor
-        self._compare(q)
-        return self._best[q]
-
-    def _compare(self, q: int) -> None:
-        # Takes the candidates out and raises the floor to what the best are known to reach.
-        int8_scan.sift(self.found, q)
-        slots = np.sort(self.found.rows[q, : self.found.counts[q]]).astype(np.int64)
-        self.found.counts[q] = 0
-        if len(slots) == 0:
-            return
-        # Products of float32 are exact in float64, and einsum adds each row's in the same order wherever it stands.
-        products = np.einsum("nd,d->n", self._rows.read(slots).astype(np.float64), self._queries[q])
-        compared = _Best(self._id_at[slots], products.astype(np.float32))
-        self._best[q] = _merged([self._best[q], compared], self._wanted)
-        if len(self._best[q].ids) == self._wanted:
-            # Below what rounds to the same similarity, and below that in the scan's units.
-            least = np.nextafter(self._best[q].similarities[-1], _LOWEST)
-            known = np.nextafter(np.float32(np.ldexp(np.float64(least), -self._exponents[q])), _LOWEST)
-            self.found.floor[q] = max(self.found.floor[q], known)
-
-
-def _cores() -> int:
-    # Those that the calling thread may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _run(scans: Sequence[_Scan]) -> None:
-    # The first in this thread. Threads end with the search: none is left to be lost in a fork.
-    if len(scans) == 1:
-        scans[0].run()
-        return
-    with ThreadPoolExecutor(len(scans) - 1) as pool:
-        others = [pool.submit(scan.run) for scan in scans[1:]]
-        scans[0].run()
-        for other in others:
-            other.result()
-
-
-def _merged(parts: Sequence[_Best], wanted: int) -> _Best:
-    if len(parts) == 1:
-        return parts[0]
-    ids = np.concatenate([part.ids for part in parts])
-    similarities = np.concatenate([part.similarities for part in parts])
-    order = np.lexsort((ids, -similarities))[:wanted]
-    return _Best(ids[order], similarities[order])
+def _is_live(rows: Rows, slot: int) -> bool:
+    number, row = divmod(slot, SEGMENT)
+    return bool(rows.live[number][row // int8_codes.GROUP] >> np.uint32(row % int8_codes.GROUP) & np.uint32(1))
 
 
 INDEX = Int8Certified

@@ -1,0 +1,310 @@
+"""Searches of rows in codes: scanned together, each among the rows that were there when it began."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biometrik.gallery import int8_codes, int8_scan
+from biometrik.gallery.int8_codes import CHUNK, GROUP, Segment
+from biometrik.gallery.vector_rows import VectorRows
+
+#: Rows of a segment. An index grows by whole ones, so that nothing is ever copied; a scan of one takes 0.3 ms.
+SEGMENT: Final = 1 << 16
+_GROUPS: Final = SEGMENT // GROUP
+#: Queries scanned together. Their candidates have to stay in the cache beside the codes: 64 KiB each at most.
+TOGETHER: Final = 64
+#: Candidates of a query that a scan has room for. Only near duplicates come beyond some hundreds.
+_ROOM: Final = 4 * CHUNK * GROUP
+_LOWEST: Final = np.float32(-np.inf)
+#: Rows that are worth a thread, which takes about 0.05 ms to start.
+_ROWS_PER_THREAD: Final = 1 << 15
+_NOWHERE: Final = int8_codes.bits(SEGMENT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What an index held at one moment. Slots in use then keep their contents as long as somebody may read them.
+
+    Parameters
+    ----------
+    segments : tuple of Segment
+        S, of 65,536 rows each.
+    live : tuple of (2048,) uint32
+        Bits of the slots in use, by segment; never written to.
+    id_at : (M,) int64
+        Ids by slot; M is at least ``top``.
+    vectors : VectorRows
+        By slot.
+    top : int
+        All slots in use are below.
+    count : int
+        How many are in use.
+    """
+
+    segments: tuple[Segment, ...]
+    live: tuple[NDArray[np.uint32], ...]
+    id_at: NDArray[np.int64]
+    vectors: VectorRows
+    top: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """Of one query, best first, of equals the lower id first: (N,) int64 and (N,) float32."""
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+
+
+_NONE: Final = Best(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """One caller's search, and its answer when it is over.
+
+    Parameters
+    ----------
+    rows : Rows
+        Searched; of one index all searches are of the same vectors.
+    chosen : sequence of (2048,) uint32
+        Bits of the slots that count, by segment.
+    queries : (Q, D) float32
+        1..64.
+    wanted : int
+        1 or more.
+    best : list of Best
+        Of each query.
+    over : bool
+        Whether ``best`` is the answer.
+    """
+
+    rows: Rows
+    chosen: Sequence[NDArray[np.uint32]]
+    queries: NDArray[np.float32]
+    wanted: int
+    best: list[Best] = field(default_factory=list)
+    over: bool = False
+
+
+class SharedScan:
+    """One scan at a time, of all searches that wait for it: those that come while it runs share the next.
+
+    Nobody waits for company: a search that comes when no scan runs begins at once. Whoever comes first after a scan
+    does the next one, for all. Sharing pays, because a scan waits for memory: eight queries take little
+    longer than one.
+
+    Parameters
+    ----------
+    scan : callable
+        Answers searches of 64 queries in all.
+    """
+
+    def __init__(self, scan: Callable[[Sequence[Search]], None]) -> None:
+        self._scan = scan
+        self._turn = threading.Condition()  # over all of the following
+        self._waiting: list[Search] = []
+        self._busy = False
+
+    def answer(self, search: Search) -> None:
+        """Return when a search is over. An error is that of the scan's thread; the others go on without it."""
+        with self._turn:
+            self._waiting.append(search)
+            try:
+                self._turn.wait_for(lambda: search.over or not self._busy)
+            except BaseException:  # an interrupt; a scan under way may have it
+                if search in self._waiting:
+                    self._waiting.remove(search)
+                raise
+            if search.over:
+                return
+            self._waiting.remove(search)
+            together = self._taken(search)
+            self._busy = True
+        try:
+            self._scan(together)
+        except BaseException:
+            with self._turn:
+                self._waiting[:0] = together[1:]
+            raise
+        else:
+            for one in together:
+                one.over = True
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+
+    def _taken(self, first: Search) -> list[Search]:
+        # With those that have waited longest, as far as there is room.
+        together, queries = [first], len(first.queries)
+        while self._waiting and queries + len(self._waiting[0].queries) <= TOGETHER:
+            queries += len(self._waiting[0].queries)
+            together.append(self._waiting.pop(0))
+        return together
+
+
+def scan(searches: Sequence[Search], vnni: bool) -> None:
+    """Answer searches of 64 queries in all, by one pass over the memory of their rows."""
+    asked = _asked(searches)
+    scans = [_Scan(asked, share, vnni) for share in _shares(searches)]
+    _run(scans)
+    floors = np.max([scan.found.floor for scan in scans], axis=0)
+    best = [_merged([scan.best(q, floors[q]) for scan in scans], int(asked.wanted[q])) for q in range(len(floors))]
+    for search in searches:
+        search.best, best = best[: len(search.queries)], best[len(search.queries) :]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    # Q queries of all searches: whose rows they are of, and which of the distinct choices of slots.
+    rows: list[Rows]
+    choice: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+    queries: NDArray[np.float64]
+    exponents: NDArray[np.int32]
+    batch: int8_codes.Batch
+
+
+def _asked(searches: Sequence[Search]) -> _Asked:
+    lengths = [len(search.queries) for search in searches]
+    queries = np.concatenate([search.queries for search in searches]).astype(np.float64)
+    # Scaled by powers of two, which changes no order, bounds can neither overflow nor vanish.
+    exponents = np.maximum(np.frexp(np.abs(queries).max(axis=1))[1], -32)
+    kinds = _distinct([search.chosen for search in searches])
+    choice = [next(n for n, kind in enumerate(kinds) if kind is search.chosen) for search in searches]
+    return _Asked(
+        rows=[search.rows for search in searches for _ in search.queries],
+        choice=np.repeat(np.array(choice, dtype=np.int64), lengths),
+        wanted=np.repeat(np.array([search.wanted for search in searches], dtype=np.int64), lengths),
+        queries=queries,
+        exponents=exponents,
+        batch=int8_codes.batch(np.ldexp(queries, -exponents[:, None])),
+    )
+
+
+def _distinct(choices: Sequence[Sequence[NDArray[np.uint32]]]) -> list[Sequence[NDArray[np.uint32]]]:
+    return list({id(choice): choice for choice in choices}.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    # Groups ``first`` to ``stop`` of a segment, whose first row is in slot ``origin``, and the choices of its rows.
+    segment: Segment
+    chosen: NDArray[np.uint32]
+    first: int
+    stop: int
+    origin: int
+
+
+def _shares(searches: Sequence[Search]) -> list[list[_Stretch]]:
+    # All rows, in as many equal parts as there are threads that are worth it.
+    rows = max((search.rows for search in searches), key=lambda rows: len(rows.segments))
+    top = max(search.rows.top for search in searches)
+    kinds = _distinct([search.chosen for search in searches])
+    chosen = [
+        np.stack([kind[n] if n < len(kind) else _NOWHERE for kind in kinds]) if len(kinds) > 1 else kinds[0][n][None]
+        for n in range(len(rows.segments))
+    ]
+    groups = -(-top // GROUP)
+    threads = max(1, min(_cores(), top // _ROWS_PER_THREAD))
+    edges = [groups * t // threads for t in range(threads + 1)]
+    return [
+        [
+            _Stretch(segment, bits, max(first - base, 0), min(stop - base, _GROUPS), base * GROUP)
+            for segment, bits, base in zip(rows.segments, chosen, range(0, groups, _GROUPS), strict=False)
+            if first < base + _GROUPS and base < stop
+        ]
+        for first, stop in pairwise(edges)
+    ]
+
+
+class _Scan:
+    # One thread's share of a scan.
+
+    def __init__(self, asked: _Asked, share: list[_Stretch], vnni: bool) -> None:
+        self._asked = asked
+        self._share = share
+        self._vnni = vnni
+        self.found = int8_codes.found(asked.wanted, _ROOM + 2 * int(asked.wanted.max()))
+        self._best = [_NONE] * len(asked.queries)
+
+    def run(self) -> None:
+        """Pass over the rows; afterwards those that may be among the best were compared, or are candidates."""
+        asked = self._asked
+        for part in self._share:
+            at = part.first
+            while True:
+                at = int8_scan.scan(
+                    self._vnni,
+                    part.segment,
+                    part.chosen,
+                    asked.choice,
+                    at,
+                    part.stop,
+                    part.origin,
+                    asked.batch,
+                    self.found,
+                )
+                if at == part.stop:
+                    break
+                for q in range(len(self._best)):
+                    self._compare(q)
+
+    def best(self, q: int, floor: np.float32) -> Best:
+        """Return the best of a query, but for those whose upper bound is below the floor."""
+        self.found.floor[q] = floor
+        self._compare(q)
+        return self._best[q]
+
+    def _compare(self, q: int) -> None:
+        # Takes the candidates out and raises the floor to what the best are known to reach.
+        int8_scan.sift(self.found, q)
+        slots = np.sort(self.found.rows[q, : self.found.counts[q]]).astype(np.int64)
+        self.found.counts[q] = 0
+        if len(slots) == 0:
+            return
+        rows, wanted = self._asked.rows[q], int(self._asked.wanted[q])
+        # Products of float32 are exact in float64, and einsum adds each row's in the same order wherever it stands.
+        products = np.einsum("nd,d->n", rows.vectors.read(slots).astype(np.float64), self._asked.queries[q])
+        compared = Best(rows.id_at[slots], products.astype(np.float32))
+        self._best[q] = _merged([self._best[q], compared], wanted)
+        if len(self._best[q].ids) == wanted:
+            # Below what rounds to the same similarity, and below that in the scan's units.
+            least = np.nextafter(self._best[q].similarities[-1], _LOWEST)
+            known = np.nextafter(np.float32(np.ldexp(np.float64(least), -self._asked.exponents[q])), _LOWEST)
+            self.found.floor[q] = max(self.found.floor[q], known)
+
+
+def _cores() -> int:
+    # Those that the calling thread may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(scans: Sequence[_Scan]) -> None:
+    # The first in this thread. Threads end with the scan: none is left to be lost in a fork.
+    if len(scans) == 1:
+        scans[0].run()
+        return
+    with ThreadPoolExecutor(len(scans) - 1) as pool:
+        others = [pool.submit(scan.run) for scan in scans[1:]]
+        scans[0].run()
+        for other in others:
+            other.result()
+
+
+def _merged(parts: Sequence[Best], wanted: int) -> Best:
+    if len(parts) == 1:
+        return parts[0]
+    ids = np.concatenate([part.ids for part in parts])
+    similarities = np.concatenate([part.similarities for part in parts])
+    order = np.lexsort((ids, -similarities))[:wanted]
+    return Best(ids[order], similarities[order])

@@ -177,7 +177,13 @@ class GpuVectors:
             asked.k = places.shape[1]
             asked.outIndices = faiss.swig_ptr(places)
         asked.device = 0
-        faiss.bfKnn(self._resources, asked)
+        try:
+            faiss.bfKnn(self._resources, asked)
+        except RuntimeError as error:  # FAISS' word for a GPU's memory that is full
+            raise ProviderUnavailableError(
+                f"index faiss-gpu: expected FAISS to compare {len(queries)} queries with {size} vectors, got {error}; "
+                "leave it more of the GPU's memory, or ask with fewer at once"
+            ) from error
 
     def _refuse_less_than_float32(self) -> None:
         # TF32 keeps ten bits of a factor, and would lose the last one of these.

@@ -98,6 +98,22 @@ def test_what_finds_no_memory_changes_nothing(rng: np.random.Generator, monkeypa
     assert index.search(vectors[11:12], 20)[0].max() < 10
 
 
+def test_what_faiss_cannot_do_is_told_and_the_next_search_goes_on(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = _drawn(rng, 20)
+    index = _filled(vectors)
+
+    def full(*_: object) -> None:
+        raise RuntimeError("StandardGpuResources: alloc fail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "bfKnn", full)
+        with pytest.raises(ProviderUnavailableError, match=r"compare 2 queries with 20 vectors, got .*alloc fail"):
+            index.search(vectors[:2], 1)
+    assert index.search(vectors[:1], 1)[0].shape == (1, 1)
+
+
 def test_a_gpu_that_computes_with_less_than_float32_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def tf32(_resources: object, asked: GpuDistanceParams) -> None:
         # Ten bits of a factor are kept: of 1 + 2⁻¹², 1.

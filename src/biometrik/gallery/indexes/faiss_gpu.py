@@ -1,12 +1,14 @@
 """Exact search on an NVIDIA GPU by FAISS: float32 products of all vectors there, the best again in float64 here."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.gallery.gpu_vectors import MOST_SELECTED, GpuVectors
-from biometrik.gallery.index import Index
+from biometrik.gallery.index import Index, View
 from biometrik.gallery.slot_table import SlotTable
 from biometrik.gallery.vector_rows import MemoryRows
 
@@ -78,7 +80,16 @@ class FaissGpu(Index):
             self._rows.erase(last)
             self._vectors.erase(last)
 
-    def _search(
+    def _settle(self) -> None:
+        """Nothing is left."""
+
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        # FAISS' resources are one thread's at a time, and rows move: writes and other searches wait.
+        with self._lock:
+            yield View(self.dimension, self._answer)
+
+    def _answer(
         self,
         queries: NDArray[np.float32],
         allowed: NDArray[np.int64] | None,

@@ -1,6 +1,7 @@
 """The devices of a station: which there are, who has which, and what happens to them. Thread-safe; calls block."""
 
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ from biometrik_hardware.virtual_bus import (
 from biometrik_station.config import KIND_WORDS, DeviceEntry, parse_device_id
 
 Listener = Callable[[str, DeviceEvent], None]
+
+_log = logging.getLogger(__name__)
 
 #: How long opening a device may take, seconds: scanners on a serial line and cameras on the network need some.
 _OPEN_S: Final = 5.0
@@ -152,7 +155,7 @@ class Rack:
         ttl_s : float
             For so many seconds.
         right : TakeoverRight
-            Who may, and why; told to listeners.
+            Who may, and why; told to listeners, and logged.
 
         Raises
         ------
@@ -166,6 +169,8 @@ class Rack:
         slot = self._slot_of_listed(device_id)
         with slot.lock:
             slot.lease = lease = slot.device.take_over(holder, ttl_s, right)
+        fields = {"device": device_id, "by": right.granted_to, "reason": right.reason}
+        _log.warning("lease taken over", extra={"fields": fields})
         until = time.monotonic() + _ENDS_S
         while slot.device.state is DeviceState.CAPTURING and time.monotonic() < until:
             time.sleep(0.01)

@@ -1,7 +1,6 @@
 """DeviceService: devices, leases, guided capture."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -29,8 +28,6 @@ from biometrik_hardware.virtual_bus import Fault, Trouble
 from biometrik_server.calls import CURRENT
 from biometrik_station.guiding import Guide, Moment, Taking
 from biometrik_station.rack import Listed, Rack
-
-_log = logging.getLogger(__name__)
 
 #: Leases: usual and longest, seconds. A counter that died holds a device for a minute at most if it asks for no more.
 _TTL_S: Final = 60.0
@@ -124,8 +121,6 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         lease = await self._guide.call(
             partial(self._rack.take_over, request.device_id, request.holder or client, ttl_s, right)
         )
-        fields = {"device": request.device_id, "by": client, "reason": right.reason}
-        _log.warning("lease taken over", extra={"fields": fields})
         return pb.TakeOverDeviceResponse(lease_token=lease.token, expires_at=_expiry(lease))
 
     async def RenewLease(self, request: pb.RenewLeaseRequest, context: _Context) -> pb.RenewLeaseResponse:

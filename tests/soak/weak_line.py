@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -40,10 +40,8 @@ from tests.soak.proxy_line import ProxyLine
 from tests.soak.server_process import ServerProcess
 
 _WEAK: Final = {"bytes_per_s": 64_000 / 8, "one_way_s": 1.0, "loss": 0.05}
-#: How long a packet waits in the router before the line: twice what is under way, as on lines to remote offices.
+#: How long a packet may wait before the line: two round trips, so that a sender who hurries finds the queue full.
 _QUEUE_S: Final = 4.0
-#: A line that disturbs nothing, to set up and to look afterwards.
-_GOOD: Final = {"bytes_per_s": 1e9, "one_way_s": 0.0, "loss": 0.0, "queue_s": 1.0}
 #: Deadlines of a verification and of an enrolment of a face and ten fingers. At this rate their 58 and 228 kB are 7 and
 #: 29 s; TCP, which takes each loss for a jam, gets half of the rate or less, and waits 3 s and more after some losses.
 _VERIFY_S: Final = 60.0
@@ -190,38 +188,47 @@ def opened() -> Iterator[Rounds]:
 
 @contextmanager
 def _line(folder: Path) -> Iterator[_Line]:
-    with ExitStack() as stack:
-        try:
-            line = stack.enter_context(_between_namespaces(folder))
-        except OSError as error:
-            Console(stderr=True).print(f"no network namespaces here ({error.strerror}): a proxy stands for the line")
-            line = stack.enter_context(_behind_proxies(folder))
+    try:
+        with Namespace() as near, Namespace() as far, _good_line(near, far):
+            make = _between_namespaces
+    except OSError as error:
+        Console(stderr=True).print(f"no network namespaces here ({error.strerror}): a proxy stands for the line")
+        make = _behind_proxies
+    with make(folder) as line:
         yield line
 
 
 @contextmanager
 def _between_namespaces(folder: Path) -> Iterator[_Line]:
-    with Namespace() as near, Namespace() as far:
-        laid = partial(PacketLine, near, far)
-        with (
-            laid(name="good", subnet="10.64.1", rng=random.Random(0), **_GOOD) as good,
-            far.call(partial(_server, folder, f"0.0.0.0:{_PORT}")),
-            ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as counters,
-        ):
-            near.call(lambda: counters.submit(time.monotonic)).result()  # the process begins at this end, and stays
+    with (
+        Namespace() as near,
+        Namespace() as far,
+        _good_line(near, far) as good,
+        far.call(partial(_server, folder, f"0.0.0.0:{_PORT}")),
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as counters,
+    ):
+        near.call(lambda: counters.submit(time.monotonic)).result()  # the process begins at this end, and stays
 
-            def run(counter: Counter, index: int, seed: int) -> _Acts:
-                rng = random.Random(f"{seed} {index}")
-                with laid(name="weak", subnet="10.64.2", rng=rng, queue_s=_QUEUE_S, **_WEAK) as weak:
-                    address = f"{weak.far_address}:{_PORT}"
-                    return counters.submit(_round, counter, index, address, partial(carried_bytes, "weak")).result()
+        def run(counter: Counter, index: int, seed: int) -> _Acts:
+            rng = random.Random(f"{seed} {index}")
+            with PacketLine(near, far, name="weak", subnet="10.64.2", rng=rng, queue_s=_QUEUE_S, **_WEAK) as weak:
+                address = f"{weak.far_address}:{_PORT}"
+                return counters.submit(_round, counter, index, address, partial(carried_bytes, "weak")).result()
 
-            yield _Line(
-                "namespaces",
-                lambda act, *given: counters.submit(act, *given).result(),
-                f"{good.far_address}:{_PORT}",
-                run,
-            )
+        yield _Line(
+            "namespaces",
+            lambda act, *given: counters.submit(act, *given).result(),
+            f"{good.far_address}:{_PORT}",
+            run,
+        )
+
+
+def _good_line(near: Namespace, far: Namespace) -> PacketLine:
+    # One that disturbs nothing, to set up and to look afterwards.
+    rng = random.Random(0)
+    return PacketLine(
+        near, far, name="good", subnet="10.64.1", rng=rng, bytes_per_s=1e9, one_way_s=0.0, loss=0.0, queue_s=1.0
+    )
 
 
 @contextmanager

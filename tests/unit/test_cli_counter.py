@@ -28,7 +28,7 @@ from biometrik.types import (
     Trait,
 )
 from biometrik.verdicts import OverrideKind, Submitted, TraitStanding, TraitState, submitted
-from biometrik_hardware.errors import CaptureTimeoutError, DeviceError, DeviceGoneError, LeaseLostError
+from biometrik_hardware.errors import CaptureTimeoutError, DeviceBusyError, DeviceError, DeviceGoneError, LeaseLostError
 from biometrik_hardware.events import DeviceKind
 from tests.unit.captured import LEFT_INDEX, RIGHT_INDEX, report, unusable
 
@@ -92,11 +92,21 @@ class Station:
         self.held: set[str] = set()
         self.acquired: list[str] = []
         self.lost = False
+        self.busy = False
+        self.taken_over: list[str] = []
 
     def acquire(self, device_id: str, *, ttl_s: float) -> StationLease:
         assert ttl_s > 15.0
+        if self.busy:
+            raise DeviceBusyError(f"{device_id}: expected a device that is free, got one that another holds")
         self.held.add(device_id)
         self.acquired.append(device_id)
+        return StationLease(device_id, "secret", datetime.now(UTC))
+
+    def take_over(self, device_id: str, reason: str, *, ttl_s: float) -> StationLease:
+        assert ttl_s > 15.0
+        self.taken_over.append(f"{device_id}: {reason}")
+        self.held.add(device_id)
         return StationLease(device_id, "secret", datetime.now(UTC))
 
     def renew(self, lease: StationLease, *, ttl_s: float) -> StationLease:
@@ -258,6 +268,18 @@ def test_a_lease_that_ran_out_while_the_operator_thought_is_taken_anew() -> None
     station.lost = True
     enrol(Office(unusable(Reason.NO_FACE), report()), station, Desk("again"), FACE)
     assert station.acquired == [CAMERA, CAMERA]
+
+
+def test_a_device_that_another_has_is_taken_over_once_and_only_for_a_reason() -> None:
+    station = Station()
+    station.busy = station.lost = True
+    unattended: Any = (Office(report()), station, DEVICES, Desk(attended=False))
+    with pytest.raises(DeviceBusyError):
+        Counter(*unattended).enrol(Plan("A-1", (FACE,)))
+    again: Any = (Office(unusable(Reason.NO_FACE), report()), station, DEVICES, Desk(attended=False))
+    with pytest.raises(DeviceBusyError):  # it was taken back meanwhile
+        Counter(*again, take_over="counter 3 hangs").enrol(Plan("A-1", (FACE,)))
+    assert station.taken_over == [f"{CAMERA}: counter 3 hangs"]
 
 
 @pytest.mark.parametrize(

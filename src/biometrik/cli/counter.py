@@ -16,7 +16,7 @@ from biometrik.fingers import FingerPosition
 from biometrik.samples import Sample
 from biometrik.types import EnrollmentOutcome, MissingReason, MissingSample, Modality, RequestContext, Trait
 from biometrik.verdicts import OverrideKind, SubmitOutcome, Submitted, TraitStanding, TraitState
-from biometrik_hardware.errors import DeviceError, LeaseLostError
+from biometrik_hardware.errors import DeviceBusyError, DeviceError, LeaseLostError
 from biometrik_hardware.events import DeviceKind
 
 _KINDS: Final = {Modality.FACE: DeviceKind.CAMERA, Modality.FINGER: DeviceKind.FINGERPRINT_SCANNER}
@@ -144,6 +144,8 @@ class Counter:
         How long an attempt may take, 1..300 seconds.
     preview_side_px : int
         Longer side of the pictures that the desk is told, 0 for none.
+    take_over : str
+        Why a device is had although another has it, once for each device; "" where it should not be.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class Counter:
         *,
         attempt_s: float = 15.0,
         preview_side_px: int = 0,
+        take_over: str = "",
     ) -> None:
         self._office = office
         self._station = station
@@ -162,7 +165,9 @@ class Counter:
         self._desk = desk
         self._attempt_s = attempt_s
         self._preview_side_px = preview_side_px
+        self._take_over = take_over
         self._leases: dict[str, StationLease] = {}
+        self._had: set[str] = set()
 
     def enrol(self, plan: Plan) -> Finalized:
         """Take what is wanted and enrol it; whatever happens, devices are given back and no session is left open.
@@ -274,8 +279,17 @@ class Counter:
             with suppress(LeaseLostError):  # the operator was asked for longer than it lasted
                 self._leases[device_id] = self._station.renew(held, ttl_s=ttl_s)
                 return self._leases[device_id]
-        self._leases[device_id] = self._station.acquire(device_id, ttl_s=ttl_s)
+        self._leases[device_id] = self._acquired(device_id, ttl_s)
+        self._had.add(device_id)
         return self._leases[device_id]
+
+    def _acquired(self, device_id: str, ttl_s: float) -> StationLease:
+        try:
+            return self._station.acquire(device_id, ttl_s=ttl_s)
+        except DeviceBusyError:
+            if not self._take_over or device_id in self._had:  # who took it from this counter has a reason too
+                raise
+            return self._station.take_over(device_id, self._take_over, ttl_s=ttl_s)
 
     @contextmanager
     def _released(self) -> Iterator[None]:

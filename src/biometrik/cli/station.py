@@ -181,6 +181,14 @@ def enroll(
             help="Which camera:driver:path or scanner:driver:path, where there are several; again for both kinds.",
         ),
     ] = None,
+    take_over: Annotated[
+        str,
+        Option(
+            "--take-over",
+            metavar="REASON",
+            help="Have a device although another counter has it, and why; the station keeps it in its log.",
+        ),
+    ] = "",
     preview: Annotated[
         int | None,
         Option(
@@ -257,7 +265,13 @@ def enroll(
         )
         desk = screen.Terminal(output.locale, page, quiet=output.json, attended=not output.json and sys.stdin.isatty())
         done = Counter(
-            office, devices, chosen, desk, attempt_s=attempt, preview_side_px=0 if page is None else SIDE_PX
+            office,
+            devices,
+            chosen,
+            desk,
+            attempt_s=attempt,
+            preview_side_px=0 if page is None else SIDE_PX,
+            take_over=take_over,
         ).enrol(plan)
     answer(
         "station enroll",

@@ -325,14 +325,15 @@ def test_a_refused_write_can_be_repeated_under_its_transaction_id(store: Store) 
 def test_what_follows_a_write_is_given_its_answer(store: Store, name: str) -> None:
     encounter_id = _peopled(store)
     answers: list[object] = []
-    # enroll takes what it stores as one value, and what follows beside it
-    if name == "enroll":
-        write = lambda **more: store.enroll(_new("A-1", 2, transaction_id="t"), **more)  # noqa: E731
-    else:
-        write = lambda **more: WRITES[name](store, encounter_id, transaction_id="t", **more)  # noqa: E731
-    first = write(then=answers.append)
+
+    def write() -> object:
+        if name == "enroll":  # it takes what it stores as one value, and what follows beside it
+            return store.enroll(_new("A-1", 2, transaction_id="t"), then=answers.append)
+        return WRITES[name](store, encounter_id, transaction_id="t", then=answers.append)
+
+    first = write()
     assert answers == [first]
-    assert write(then=answers.append) == first  # a repeat is answered, too
+    assert write() == first  # a repeat is answered, too
     assert answers == [first, first]
 
 

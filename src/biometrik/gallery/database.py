@@ -3,7 +3,6 @@
 import os
 import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -65,7 +64,7 @@ class Schema:
 class _Write(Generic[T]):
     # What a thread wants written, and how it went: an answer, an error of its own, or an error of its group's.
 
-    __slots__ = ("answer", "error", "together", "then", "work")
+    __slots__ = ("answer", "error", "then", "together", "work")
 
     def __init__(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object]) -> None:
         self.work = work

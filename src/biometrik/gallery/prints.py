@@ -1,8 +1,8 @@
 """Finding prints: finger templates in packs, compared exhaustively or in stages.
 
 Up to a configured number of templates every one is compared in full. Beyond, each print of the probe gets a glance at
-all; the encounters that look promising by any of its fingers are screened; those that still look promising are the
-candidates, which are compared in full by all fingers of the probe.
+all; the encounters that look promising by all its fingers together are screened; those that still look promising are
+the candidates, which are compared in full.
 """
 
 import os
@@ -23,12 +23,12 @@ from biometrik.types import Modality, Trait
 _SEGMENT: Final = 4096
 #: Comparisons that are not worth starting threads for: about four milliseconds of screening.
 _FEW: Final = 2048
-#: Of the encounters that a finger of the probe meets, the share that is screened after a glance at all, and the share
-#: of candidates that is compared in full after screening; and the least numbers of them. A stage then costs no more
-#: than the one before it: a glance takes a third of a screening, which takes a tenth of a full comparison (ADR 11).
-_GLANCED_SHARE: Final = 0.05
+#: Of the encounters that a probe meets, the share that is screened after a glance at all, and the share of candidates
+#: that is compared in full after screening; and the least numbers of them. Either stage then costs about a tenth of the
+#: glance at all: that takes a third of a screening, and a fortieth of a full comparison (ADR 11).
+_GLANCED_SHARE: Final = 0.03
 _GLANCED_LEAST: Final = 1000
-_PROMISING_SHARE: Final = 0.005
+_PROMISING_SHARE: Final = 0.003
 _PROMISING_LEAST: Final = 200
 
 
@@ -181,7 +181,7 @@ class PrintIndex:
         allowed : (M,) bool
             By number, whether an encounter is searched; M is above all numbers.
         least : int
-            No fewer than so many by each finger, where there are as many; 1 or more.
+            No fewer than so many, where there are as many; 1 or more.
 
         Returns
         -------
@@ -194,22 +194,23 @@ class PrintIndex:
         numbers = self._numbers(errands, len(allowed))
         if sum(len(rows) for errand in errands for rows in errand.rows) <= self._exhaustive_templates:
             return numbers, True
-        encounters = {errand.trait: len(self._numbers([errand], len(allowed))) for errand in errands}
         comparator = self._comparator_of()
         left = numbers
         for guess, share, fewest in (
             (comparator.glance, _GLANCED_SHARE, _GLANCED_LEAST),
             (comparator.screen, _PROMISING_SHARE, _PROMISING_LEAST),
         ):
-            kept = np.zeros(len(allowed), dtype=np.bool_)
-            for errand, promise in zip(errands, self._best(errands, guess, len(allowed)), strict=True):
-                own = self._numbers([errand], len(allowed))
-                wanted = max(least, fewest, round(share * encounters[errand.trait]))
-                if wanted < len(own):
-                    own = own[np.argpartition(-promise[own], wanted - 1)[:wanted]]
-                kept[own] = True
-            left = np.flatnonzero(kept)
-            errands = self._errands(prints, kept)
+            wanted = max(least, fewest, round(share * len(numbers)))
+            if wanted < len(left):
+                evidence = _evidence(self._best(errands, guess, len(allowed)), left)
+                kept = np.zeros(len(allowed), dtype=np.bool_)
+                kept[left[np.argpartition(-evidence, wanted - 1)[:wanted]]] = True
+                for errand in errands:
+                    own = self._numbers([errand], len(allowed))
+                    if len(own) <= wanted:  # too few strangers to tell what is rare among them
+                        kept[own] = True
+                left = np.flatnonzero(kept)
+                errands = self._errands(prints, kept)
         return left, len(left) == len(numbers)
 
     def compare(self, prints: Mapping[int, Pack], numbers: NDArray[np.int64]) -> Comparisons:
@@ -299,6 +300,23 @@ class PrintIndex:
             np.concatenate([segment.positions[start:stop] for _, segment, start, stop in runs]),
             self._comparator_of().pack([segment.pack.part(start, stop) for _, segment, start, stop in runs]),
         )
+
+
+def _evidence(promises: Sequence[NDArray[np.float32]], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    # Of each encounter, by all its fingers: the sum of squared standard scores, of those above the mean. Nearly all
+    # encounters are strangers, so a score says how rare such a promise is among strangers: the square is twice what a
+    # normal distribution's tail is worth in nats. A finger that says nothing costs its encounter nothing.
+    evidence = np.zeros(len(numbers), dtype=np.float32)
+    for promise in promises:
+        own = promise[numbers]
+        met = ~np.isnan(own)
+        values = own[met]
+        spread = float(values.std(dtype=np.float64))
+        if spread > 0:
+            evidence[met] += (
+                np.maximum((values - np.float32(values.mean(dtype=np.float64))) / np.float32(spread), 0) ** 2
+            )
+    return evidence
 
 
 def _runs(positions: NDArray[np.int8]) -> list[tuple[int, int]]:

@@ -4,8 +4,8 @@ What is read are the sketches of its best minutiae (:func:`biometrik.fingerprint
 code's bits, and the direction in eighths of a turn, which is all that votes for rotations need.
 
 Each of the probe's best minutiae votes as in screening, by a higher power of the similarity: with half of the bits,
-chance similarities are nearer to true ones. Eight minutiae of the probe are in one register and every minutia of the
-reference comes by once for each eight: there is nothing to be gathered across lanes before the reference's end.
+chance similarities are nearer to true ones. Eight minutiae of the probe are in one register and each minutia of the
+reference comes by once: there is nothing to be gathered across lanes before the reference's end.
 """
 
 import math
@@ -20,8 +20,8 @@ from biometrik.fingerprint.kernels.lanes import LANES, count_bits, larger, load,
 from biometrik.fingerprint.kernels.layout import TWO, ZERO, Packed
 
 _f, _i, _u = np.float32, np.int32, np.uint64
-#: Minutiae of the probe that a glance looks at, the best; by eights.
-GLANCED: Final = 16
+#: Minutiae of the probe that a glance looks at, the best: two registers.
+GLANCED: Final = 2 * LANES
 #: Similarities are compared as whole numbers with the minutia's direction in the lower 3 bits.
 _STEPS: Final = _f(1 << 20)
 _EIGHTHS: Final = _i(7)
@@ -40,29 +40,39 @@ _SLOPE: Final = _f(math.sqrt(0.5) + (math.sqrt(2.0) - 1.0) / 6.0)
 def glance_many(probe: Packed, references: Packed, chosen: NDArray[np.int64], promise: NDArray[np.float32]) -> None:
     """Fill how promising chosen templates of a pack are as mates of the first of another, by sketches."""
     a0 = probe.offsets[0]
-    used = min(probe.minutiae[0], GLANCED)
+    p0, q0 = load(probe.sketch, 0) & _BITS, load(probe.sketch, SKETCHED)
+    p1, q1 = load(probe.sketch, LANES) & _BITS, load(probe.sketch, SKETCHED + LANES)
+    turn0 = whole(real(load(probe.sketch, 0) >> _DIRECTION))
+    turn1 = whole(real(load(probe.sketch, LANES) >> _DIRECTION))
+    scale0 = scale1 = spread(ZERO)
+    if probe.minutiae[0] > 0:
+        scale0 = load(probe.norm, a0) * (TWO / _STEPS)
+    if probe.minutiae[0] > LANES:
+        scale1 = load(probe.norm, a0 + LANES) * (TWO / _STEPS)
     for i in range(len(chosen)):
         t = chosen[i]
-        nb, b0 = min(references.minutiae[t], SKETCHED), references.offsets[t]
-        first_b = references.sketch[_WORDS * t : _WORDS * t + SKETCHED]
-        second_b = references.sketch[_WORDS * t + SKETCHED : _WORDS * t + _WORDS]
-        votes = along = across = spread(ZERO)
-        for a in range(0, used, LANES):
-            p, q = load(probe.sketch, a) & _BITS, load(probe.sketch, SKETCHED + a)
-            best = spread(_i(0))
-            for b in range(nb):
-                common = count_bits(p & first_b[b]) + count_bits(q & second_b[b])
-                level = whole(real(common) * (references.norm[b0 + b] * _STEPS)) & _UPPER
-                best = larger(best, level | _i(first_b[b] >> _DIRECTION))
-            w = real(best) * load(probe.norm, a0 + a) * (TWO / _STEPS)
-            w = w * w
-            w = w * w
-            turn = (best & _EIGHTHS) - whole(real(load(probe.sketch, a) >> _DIRECTION))
-            votes = votes + w
-            along = along + w * _cosine(turn)
-            across = across + w * _cosine(turn + _SIX)
-        upright, aside = total(along), total(across)
-        promise[i] = total(votes) + math.sqrt(upright * upright + aside * aside) + max(upright, ZERO)
+        b0 = references.offsets[t]
+        first = references.sketch[_WORDS * t : _WORDS * t + SKETCHED]
+        second = references.sketch[_WORDS * t + SKETCHED : _WORDS * t + _WORDS]
+        best0 = best1 = spread(_i(0))
+        for b in range(min(references.minutiae[t], SKETCHED)):
+            norm, turn = references.norm[b0 + b] * _STEPS, _i(first[b] >> _DIRECTION)
+            common0 = count_bits(p0 & first[b]) + count_bits(q0 & second[b])
+            common1 = count_bits(p1 & first[b]) + count_bits(q1 & second[b])
+            best0 = larger(best0, (whole(real(common0) * norm) & _UPPER) | turn)
+            best1 = larger(best1, (whole(real(common1) * norm) & _UPPER) | turn)
+        w0, w1 = _vote(best0, scale0), _vote(best1, scale1)
+        by0, by1 = best0 - turn0, best1 - turn1
+        along = total(w0 * _cosine(by0) + w1 * _cosine(by1))
+        across = total(w0 * _cosine(by0 + _SIX) + w1 * _cosine(by1 + _SIX))
+        promise[i] = total(w0 + w1) + math.sqrt(along * along + across * across) + max(along, ZERO)
+
+
+@kernel
+def _vote(best: NDArray[np.int32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    similarity = real(best) * scale
+    square = similarity * similarity
+    return square * square
 
 
 @kernel

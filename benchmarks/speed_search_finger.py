@@ -39,10 +39,10 @@ _SUBJECTS: Final = 100_000
 #: Right and left index finger.
 _POSITIONS: Final = (2, 7)
 #: Mated searches: of subjects whose templates are drawn, and of subjects whose prints are drawn as images.
-_DRAWN_PROBES: Final = 280
+_DRAWN_PROBES: Final = 380
 _IMAGED_PROBES: Final = 20
 #: Searches in both forms, spread over all: an exhaustive one takes half a second.
-_BOTH: Final = 60
+_BOTH: Final = 100
 #: Standard deviations of a two-sided 95 % interval.
 _SPREAD: Final = 1.96
 _PORTION: Final = 1000

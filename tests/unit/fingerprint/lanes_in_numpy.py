@@ -24,6 +24,7 @@ TWINS: Final[dict[str, Any]] = {
     "smaller": np.minimum,
     "greatest": lambda x: int(x.max()),
     "least": lambda x: int(x.min()),
+    "total": lambda x: np.float32(np.add.accumulate(x)[-1]),
     "is_above": lambda a, b: np.greater(a, b).astype(np.int32),
     "nothing_at": lambda x, places, place: np.where(places == place, x.dtype.type(0), x),
 }

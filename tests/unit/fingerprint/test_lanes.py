@@ -52,6 +52,9 @@ def test_operators(rng: np.random.Generator, operation: Any, dtype: Any) -> None
 def test_shift(rng: np.random.Generator) -> None:
     a, five = _values(rng, _WHOLE), np.int32(5)
     np.testing.assert_array_equal(_through(lambda x, _: x << five, a, a, _WHOLE), a << five)
+    np.testing.assert_array_equal(_through(lambda x, _: x >> five, a, a, _WHOLE), a >> five)
+    words, many = _values(rng, _WORD), np.uint64(61)
+    np.testing.assert_array_equal(_through(lambda x, _: x >> many, words, words, _WORD), words >> many)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,14 @@ def test_reductions(rng: np.random.Generator, name: str) -> None:
     values = rng.integers(-(2**31), 2**31, 3 * lanes.LANES).astype(np.int32)
     for i in range(2 * lanes.LANES):
         assert reduced(values, i) == TWINS[name](values[i : i + lanes.LANES])
+
+
+def test_a_total_is_added_from_the_first_on(rng: np.random.Generator) -> None:
+    load, total = lanes.load, lanes.total
+    added = _compile(lambda array: total(load(array, 0)))
+    for _ in range(20):
+        values = _values(rng, _REAL)
+        assert added(values) == TWINS["total"](values)
 
 
 def test_places_and_nothing_at(rng: np.random.Generator) -> None:

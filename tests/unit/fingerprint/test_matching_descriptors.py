@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from biometrik.fingerprint import descriptors
-from biometrik.fingerprint.descriptors import DIRECTIONS, NORMALS, describe
+from biometrik.fingerprint.descriptors import DIRECTIONS, NORMALS, describe, sketches
 from biometrik.fingers import Minutiae
 
 
@@ -103,3 +103,22 @@ def test_many_prints_at_once_are_each_by_itself(rng: np.random.Generator) -> Non
 def test_one_compiled_specialisation() -> None:
     describe(minutiae(np.zeros((3, 3))))
     assert len(descriptors._cylinder_codes.signatures) == 1
+
+
+def test_a_sketch_keeps_two_opposite_directions_of_each_cell() -> None:
+    full = np.uint64((1 << 61) - 1)
+    codes = np.zeros((5, 4), dtype=np.uint64)
+    codes[np.arange(4), np.arange(4)] = full
+    codes[4] = full
+    directions = np.float32([0.1, 0.8, 3.2, 6.28, 0])
+    words = sketches(codes, directions)
+    assert (words[:, 0] >> np.uint64(61)).tolist() == [0, 1, 4, 7, 0]
+    words[:, 0] &= full
+    # Directions 0 and 2 in one half of the cells, 1 and 3 in the other.
+    assert words[0, 0] | words[1, 0] == words[2, 1] | words[3, 1] == full
+    assert words[0, 0] & words[1, 0] == words[2, 1] & words[3, 1] == 0
+    assert words[0, 0] == words[2, 1]
+    assert words[4].tolist() == [full, full]
+    assert not words[:2, 1].any()
+    assert not words[2:4, 0].any()
+    assert [int(word).bit_count() for word in words[:2, 0]] == [33, 28]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from biometrik.fingerprint import kernels
-from biometrik.fingerprint.descriptors import DIRECTIONS
+from biometrik.fingerprint.descriptors import DIRECTIONS, SKETCH_WORDS, SKETCHED
 from biometrik.fingerprint.kernels import (
     comparison,
     compiling,
     evidence,
+    glancing,
+    lanes,
     layout,
     pairing,
     registration,
@@ -41,7 +43,7 @@ def jittered(rng: np.random.Generator, print_: Minutiae) -> Minutiae:
 
 def _in_plain_python(patch: pytest.MonkeyPatch) -> None:
     # All kernels as the functions that they were before compilation, and NumPy twins of the lanes.
-    for room in (kernels, layout, pairing, support, registration, evidence, comparison, screening):
+    for room in (kernels, layout, pairing, support, registration, evidence, comparison, screening, glancing):
         for name, value in list(vars(room).items()):
             if hasattr(value, "py_func"):
                 patch.setattr(room, name, value.py_func)
@@ -55,12 +57,13 @@ def test_kernels_equal_plain_python(rng: np.random.Generator, monkeypatch: pytes
     first = drawn(rng, count)
     probe = matcher.prepare(first)
     references = matcher.pack([matcher.prepare(p) for p in (first, jittered(rng, first), drawn(rng, 12))])
-    compiled = matcher.compare_many(probe, references), matcher.screen(probe, references)
+    compiled = [act(probe, references) for act in (matcher.compare_many, matcher.screen, matcher.glance)]
     pairs = matcher.align(probe, references.part(1, 2)).pairs
     _in_plain_python(monkeypatch)
     # math.sqrt and the like are of double precision there.
     np.testing.assert_allclose(matcher.compare_many(probe, references), compiled[0], atol=2e-4)
     np.testing.assert_allclose(matcher.screen(probe, references), compiled[1], rtol=1e-4)
+    np.testing.assert_allclose(matcher.glance(probe, references), compiled[2], rtol=1e-4)
     np.testing.assert_array_equal(matcher.align(probe, references.part(1, 2)).pairs, pairs)
 
 
@@ -92,6 +95,34 @@ def test_product(rng: np.random.Generator) -> None:
     vector, out = rng.uniform(0, 1, size).astype(np.float32), np.zeros(size, dtype=np.float32)
     support.multiply(half + half.T, vector, out)
     np.testing.assert_allclose(out, (half + half.T) @ vector, rtol=1e-5)
+
+
+def test_a_glance_reads_sketches_only(rng: np.random.Generator) -> None:
+    matcher = CylinderMatcher()
+    probe, stranger = matcher.prepare(drawn(rng, 60)), matcher.prepare(drawn(rng, 60))
+    packed = stranger.packed
+    turned = packed.sketch.copy()
+    turned[: kernels.GLANCED] ^= np.uint64(7 << 61)  # other directions, the same codes
+    blank = np.zeros_like(packed.words)
+    for array in (turned, blank):
+        array.setflags(write=False)
+    (expected,) = matcher.glance(probe, stranger)
+    assert matcher.glance(probe, cylinders.Cylinders(packed._replace(sketch=turned)))[0] != expected
+    assert matcher.glance(probe, cylinders.Cylinders(packed._replace(words=blank)))[0] == expected
+    assert matcher.glance(probe, probe)[0] > 2 * expected
+
+
+def test_cosines_of_eighths_of_a_turn() -> None:
+    load, store, inner = lanes.load, lanes.store, glancing._cosine
+
+    @numba.njit
+    def cosines(eighths: Any, out: Any) -> None:
+        store(out, 0, inner(load(eighths, 0)))
+
+    for start in (-8, 0, 6):
+        eighths, out = np.arange(start, start + 8, dtype=np.int32), np.zeros(8, dtype=np.float32)
+        cosines(eighths, out)
+        np.testing.assert_allclose(out, np.cos(eighths * np.pi / 4), atol=1e-6)
 
 
 def test_candidates_come_in_order(rng: np.random.Generator) -> None:
@@ -151,9 +182,10 @@ def test_one_compiled_specialisation(rng: np.random.Generator) -> None:
     for references in (whole, part, one, matcher.pack([one])):
         matcher.compare_many(one, references)
         matcher.screen(one, references)
+        matcher.glance(one, references)
         matcher.align(one, references.part(0, 1))
-    compiled: tuple[Any, ...] = (kernels.compare_many, kernels.screen_many)
-    assert [len(kernel.signatures) for kernel in compiled] == [1, 1]
+    compiled: tuple[Any, ...] = (kernels.compare_many, kernels.screen_many, kernels.glance_many)
+    assert [len(kernel.signatures) for kernel in compiled] == [1, 1, 1]
 
 
 def test_packed_data_is_read_only_and_padded(rng: np.random.Generator) -> None:
@@ -163,6 +195,7 @@ def test_packed_data_is_read_only_and_padded(rng: np.random.Generator) -> None:
     assert (packed.x[13:] == kernels.NOWHERE_PX).all()
     assert not packed.norm[13:].any()
     assert not packed.words.reshape(DIRECTIONS, 16)[:, 13:].any()
+    assert not packed.sketch.reshape(SKETCH_WORDS, SKETCHED)[:, 13:].any()
 
 
 def test_rows_have_room_for_the_last_step() -> None:

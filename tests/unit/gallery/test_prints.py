@@ -174,19 +174,56 @@ def test_a_staged_search_screens_all_and_compares_the_promising(
         probe = packs({2: [3.0 * number + 0.4], 7: [3.0 * ((number * 7) % 1000) - 0.4]})
         numbers, exhaustive = index.candidates(probe, marks, 3)
         assert not exhaustive
-        assert 5 <= len(numbers) <= 10  # five by each of two fingers
+        assert len(numbers) == 5
         assert (np.diff(numbers) > 0).all()
         found = index.compare(probe, numbers)
         total = sum(found.similar.values())
         assert numbers[int(np.argmax(total))] == number
-        # Both fingers of a candidate count, whichever finger made it one.
         assert all(not np.isnan(values).any() for values in found.similar.values())
     assert comparator.glanced == 20 * 2000
-    assert 20 * 2 * 50 <= comparator.screened <= 20 * 2 * 100  # five per cent by each
-    assert comparator.compared <= 20 * 2 * 10
+    assert comparator.screened == 20 * 2 * 20  # two per cent
+    assert comparator.compared == 20 * 2 * 5
     assert index.candidates(packs({2: [0.0]}), marks, 1)[1]  # one finger's thousand is not too many
     # Asked for as many as there are, nothing is left out.
     assert index.candidates(packs({2: [0.0], 7: [0.0]}), marks, 1000)[1]
+
+
+@pytest.fixture
+def _few_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GLANCED_LEAST", 20)
+    monkeypatch.setattr(module, "_PROMISING_LEAST", 5)
+
+
+@pytest.mark.usefixtures("_few_go_on")
+@pytest.mark.parametrize("bad", [2, 7])
+def test_one_good_finger_makes_a_candidate(rng: np.random.Generator, bad: int) -> None:
+    values = rng.uniform(0, 5000, (1000, 2))
+    index = index_of({n: {2: [a], 7: [b]} for n, (a, b) in enumerate(values.tolist())}, exhaustive=0)
+    marks = np.ones(1000, dtype=np.bool_)
+    for number in range(0, 1000, 100):
+        probe = {2: [values[number, 0]], 7: [values[number, 1]]}
+        probe[bad] = [float(values[(number + 500) % 1000, 0 if bad == 2 else 1])]  # a stranger's
+        numbers, exhaustive = index.candidates(packs(probe), marks, 1)
+        assert number in numbers
+        assert not exhaustive
+
+
+@pytest.mark.usefixtures("_few_go_on")
+def test_a_finger_that_few_have_is_found(rng: np.random.Generator) -> None:
+    # Two thousand with a labelled finger, three with one that nobody labelled: no sample of strangers.
+    encounters: dict[int, dict[int, list[float]]] = {n: {2: [float(rng.uniform(0, 5000))]} for n in range(2000)}
+    encounters |= {n: {0: [float(rng.uniform(0, 5000))]} for n in (2000, 2001, 2002)}
+    index = index_of(encounters, exhaustive=0)
+    for number in (2000, 2001, 2002):
+        numbers, exhaustive = index.candidates(packs({2: encounters[number][0]}), everybody(encounters), 1)
+        assert number in numbers
+        assert not exhaustive
+
+
+@pytest.mark.usefixtures("_few_go_on")
+def test_templates_that_are_all_alike_are_no_error() -> None:
+    index = index_of({n: {2: [4.0]} for n in range(100)}, exhaustive=0)
+    assert len(index.candidates(packs({2: [9.0]}), np.ones(100, dtype=np.bool_), 1)[0]) == 5
 
 
 def test_threads_share_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,7 @@ _define(operator.truediv, lambda builder, _kind: builder.fdiv)
 _define(operator.and_, lambda builder, _kind: builder.and_)
 _define(operator.or_, lambda builder, _kind: builder.or_)
 _define(operator.lshift, lambda builder, _kind: builder.shl)
+_define(operator.rshift, lambda builder, kind: builder.lshr if kind is _WORD else builder.ashr)
 
 
 def _choose(builder: Any, sign: str, kind: Any, a: Any, b: Any) -> Any:
@@ -184,6 +185,16 @@ def _reduction(name: str) -> Any:
     return of
 
 
+def _sum(_context: Any, values: Any) -> Any:
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        added = builder.extract_element(arguments[0], _INT32(0))
+        for lane in range(1, LANES):
+            added = builder.fadd(added, builder.extract_element(arguments[0], _INT32(lane)))
+        return added
+
+    return types.float32(values), build
+
+
 def _is_above(_context: Any, a: Any, b: Any) -> Any:
     kind = a if isinstance(a, Lanes) else b
 
@@ -222,6 +233,8 @@ larger: Any = intrinsic(_choice(">"))
 smaller: Any = intrinsic(_choice("<"))
 greatest: Any = intrinsic(_reduction("smax"))
 least: Any = intrinsic(_reduction("smin"))
+#: ``total(x)``: the sum of all lanes, a float32, from the first on.
+total: Any = intrinsic(_sum)
 #: ``is_above(a, b)``: 1 or 0, of int32.
 is_above: Any = intrinsic(_is_above)
 #: ``nothing_at(x, places, i)``: x, but 0 in the lane whose place is i.

@@ -33,6 +33,9 @@ class Packed(NamedTuple):
         How many there are; the places after them are padding: codes without bits, far away.
     words : (DIRECTIONS · N,) uint64
         Cylinder codes, word by word within a template: so consecutive minutiae fill a vector register.
+    sketch : (SKETCH_WORDS · SKETCHED · T,) uint64
+        Of the best minutiae; see :func:`biometrik.fingerprint.descriptors.sketches`. Word by word within a template; 0
+        where it has fewer.
     x, y, cos, sin : (N,) float32
         Place in pixels; direction as a unit vector.
     weight : (N,) float32
@@ -48,6 +51,7 @@ class Packed(NamedTuple):
     offsets: NDArray[np.int64]
     minutiae: NDArray[np.int32]
     words: NDArray[np.uint64]
+    sketch: NDArray[np.uint64]
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     cos: NDArray[np.float32]

@@ -17,9 +17,8 @@ from biometrik.fingerprint.kernels.lanes import LANES, count_bits, greatest, lar
 from biometrik.fingerprint.kernels.layout import ZERO, Packed
 
 _f, _i = np.float32, np.int32
-#: Minutiae of the probe that screening looks at, and that a glance does, the best.
+#: Minutiae of the probe that screening looks at, the best.
 SCREENED: Final = 24
-GLANCED: Final = 6
 #: Similarities are compared as whole numbers with the minutia's place in the lower 8 bits.
 STEPS: Final = _f(1 << 20)
 UPPER: Final = _i(~255)

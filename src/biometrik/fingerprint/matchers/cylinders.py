@@ -36,7 +36,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.fingerprint import kernels
-from biometrik.fingerprint.descriptors import DIRECTIONS, NORMALS, SIDES, describe_many
+from biometrik.fingerprint.descriptors import (
+    DIRECTIONS,
+    NORMALS,
+    SIDES,
+    SKETCH_WORDS,
+    SKETCHED,
+    describe_many,
+    sketches,
+)
 from biometrik.fingerprint.matching import Alignment, Matcher, Prepared
 from biometrik.fingers import Minutiae
 
@@ -71,6 +79,7 @@ class Cylinders(Prepared):
             packed._replace(
                 offsets=packed.offsets[start : stop + 1],
                 minutiae=packed.minutiae[start:stop],
+                sketch=packed.sketch[SKETCH_WORDS * SKETCHED * start : SKETCH_WORDS * SKETCHED * stop],
                 reach=packed.reach[SIDES * start : SIDES * stop],
                 key=packed.key[start:stop],
             )
@@ -105,6 +114,11 @@ class CylinderMatcher(Matcher[Cylinders]):
         words = np.zeros(DIRECTIONS * offsets[-1], dtype=np.uint64)
         for d in range(DIRECTIONS):
             words[word + d * np.diff(offsets).repeat(counts)] = described.codes[:, d]
+        sketch = np.zeros((len(counts), SKETCH_WORDS, SKETCHED), dtype=np.uint64)
+        rank = np.arange(len(x)) - starts[:-1].repeat(counts)
+        best = np.flatnonzero(rank < SKETCHED)
+        owner = np.arange(len(counts)).repeat(counts)[best]
+        sketch[owner, :, rank[best]] = sketches(described.codes[best], direction[best])
         columns = np.zeros((6, offsets[-1]), dtype=np.float32)
         columns[:2] = kernels.NOWHERE_PX
         for column, values in zip(
@@ -127,6 +141,7 @@ class CylinderMatcher(Matcher[Cylinders]):
                 offsets=offsets,
                 minutiae=counts.astype(np.int32),
                 words=words,
+                sketch=sketch.ravel(),
                 x=columns[0],
                 y=columns[1],
                 cos=columns[2],
@@ -151,7 +166,7 @@ class CylinderMatcher(Matcher[Cylinders]):
             pack.words[DIRECTIONS * span.start : DIRECTIONS * span.stop]
             for pack, span in zip(packs, spans, strict=True)
         ]
-        each = {name: [getattr(pack, name) for pack in packs] for name in ("minutiae", "reach", "key")}
+        each = {name: [getattr(pack, name) for pack in packs] for name in ("minutiae", "sketch", "reach", "key")}
         blank = _BLANK._asdict()
         joined = {
             name: np.concatenate([blank[name][:0], *parts]) for name, parts in {**rows, **each, "words": words}.items()
@@ -171,7 +186,7 @@ class CylinderMatcher(Matcher[Cylinders]):
     def _glance(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
     ) -> None:
-        kernels.screen_many(probe.packed, references.packed, chosen, kernels.GLANCED, promise)
+        kernels.glance_many(probe.packed, references.packed, chosen, promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         scratch = self._scratch()
@@ -209,6 +224,7 @@ _BLANK: Final = kernels.Packed(
     offsets=np.zeros(1, dtype=np.int64),
     minutiae=np.zeros(0, dtype=np.int32),
     words=np.zeros(0, dtype=np.uint64),
+    sketch=np.zeros(0, dtype=np.uint64),
     x=np.zeros(0, dtype=np.float32),
     y=np.zeros(0, dtype=np.float32),
     cos=np.zeros(0, dtype=np.float32),

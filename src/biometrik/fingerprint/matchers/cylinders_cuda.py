@@ -3,7 +3,8 @@
 Templates, contract and stages are those of :mod:`biometrik.fingerprint.matchers.cylinders`; similarities are equal but
 for rounding (within 2e-4 where no candidate changes its level by it). What a pack derives is copied to the GPU at its
 first comparison and stays there as long as the pack lives. Worth it for packs, not for single comparisons: each call
-waits for the GPU. The kernels compile at first use, for each process anew: :meth:`warm_up`.
+waits for the GPU. A glance is the processor's: it takes a tenth of a microsecond. The kernels compile at first use, for
+each process anew: :meth:`warm_up`.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from biometrik.errors import ProviderUnavailableError
 from biometrik.fingerprint.descriptors import NORMALS
-from biometrik.fingerprint.kernels import GLANCED, SCREENED, Packed
+from biometrik.fingerprint.kernels import SCREENED, Packed
 from biometrik.fingerprint.kernels import cuda as kernels
 from biometrik.fingerprint.matchers.cylinders import CylinderMatcher, Cylinders
 from biometrik.fingerprint.matching import Alignment
@@ -58,26 +59,11 @@ class CudaCylinderMatcher(CylinderMatcher):
     def _screen(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
     ) -> None:
-        self._guess(probe, references, chosen, SCREENED, promise)
-
-    def _glance(
-        self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
-    ) -> None:
-        self._guess(probe, references, chosen, GLANCED, promise)
-
-    def _guess(
-        self,
-        probe: Cylinders,
-        references: Cylinders,
-        chosen: NDArray[np.int64],
-        most: int,
-        promise: NDArray[np.float32],
-    ) -> None:
         if len(chosen) == 0:
             return
         found = _cuda.device_array(len(chosen), np.float32)
         launch = kernels.screen_many[len(chosen), kernels.THREADS]
-        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), most, found)
+        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), SCREENED, found)
         found.copy_to_host(promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:

@@ -173,6 +173,16 @@ class Index(abc.ABC):
         return self._view()
 
     @final
+    def warm_up(self) -> None:
+        """Use a small index like this one, so that no later call waits for a compiler."""
+        like = type(self)(self.dimension)
+        ids = np.arange(2, dtype=np.int64)
+        like.add(ids, np.zeros((2, self.dimension), dtype=np.float32))
+        for allowed in (None, ids):
+            like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
+        like.remove(ids)
+
+    @final
     def __len__(self) -> int:
         """Return how many vectors can be found."""
         with self._lock:

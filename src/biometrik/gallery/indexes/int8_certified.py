@@ -101,6 +101,8 @@ class Int8Certified(Index):
     ) -> None:
         # The first few slots are anywhere, the others follow one another.
         rows = self._rows
+        vectors = vectors.view()
+        vectors.flags.writeable = False  # one kind of array, whatever the caller's is: the kernel is compiled once
         done = 0
         while done < len(slots):
             slot = int(slots[done])

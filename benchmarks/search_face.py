@@ -125,8 +125,8 @@ with FAISS' own removal:
 
 Beside searches at batch 8 without a pause, {figures["writes_per_s"]:.0f} updates a second took
 {waits["0.5"]:.2f} ms in the median, {waits["0.99"]:.2f} ms at the 99th percentile and {waits["1.0"]:.1f} ms at most.
-{_CALLERS} threads that search for one face at a time share scans: together they had {together[0]:.1f} ({together[1]:.1f} – {together[2]:.1f}) times the
-answers of one thread alone.
+{_CALLERS} threads that search for one face at a time share scans: together they had {together[0]:.1f}
+({together[1]:.1f} – {together[2]:.1f}) times the answers of one thread alone.
 
 Filling the index took {figures["build_s"]:.1f} s. Memory is the growth of the process' anonymous memory by the index
 alone, without the names and galleries that an engine keeps of each face.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.gallery.gpu_vectors import MOST_SELECTED, GpuVectors
-from biometrik.gallery.index import Index
+from biometrik.gallery.index import TurnTaking
 from biometrik.gallery.slot_table import SlotTable
 from biometrik.gallery.vector_rows import MemoryRows
 
@@ -18,7 +18,7 @@ _LONGEST: Final = 1e38
 _PAIRS: Final = 1 << 16
 
 
-class FaissGpu(Index):
+class FaissGpu(TurnTaking):
     """Vectors on a GPU under own ids; removal moves the last row into the gap, in constant time.
 
     All vectors are compared there, in float32. Those that come within its rounding of the last one wanted are compared

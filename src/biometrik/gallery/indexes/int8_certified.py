@@ -57,6 +57,15 @@ class Int8Certified(Index):
         self._vnni = VNNI
         self._scan = SharedScan(lambda searches: scan(searches, self._vnni))
 
+    def warm_up(self) -> None:
+        """Use a small index like this one; numba keeps what it compiled for the next process."""
+        like = Int8Certified(self.dimension)
+        ids = np.arange(2, dtype=np.int64)
+        like.add(ids, np.zeros((2, self.dimension), dtype=np.float32))
+        for allowed in (None, ids):
+            like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
+        like.remove(ids)
+
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
         return held

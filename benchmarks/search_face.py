@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,8 @@ _ROUNDS: Final = 7
 _WRITES_PER_S: Final = 200
 _TURN_S: Final = 1.0
 _TURNS: Final = 11
+_WRITES_A_ROUND: Final = 100
+_CALLERS: Final = 8
 #: More than 128 float32 products of unit vectors err by.
 _ROUNDING: Final = 1e-5
 #: What a scan reads of a row: codes, a scale; of 32 rows: two bounds and which are in use.
@@ -52,7 +55,10 @@ def run(_options: Options) -> Result:
     os.sched_setaffinity(0, cores)
     different = _different(reference, ours, probes)
     writes = _write_times(reference, ours)
-    beside = _beside(ours, probes)
+    removals = ratios(writes["removal"], writes["FAISS remove_ids"])
+    updates = ratios(writes["update"], writes["FAISS remove_ids"])
+    beside, waits = _beside(ours, probes)
+    together = _together(ours, probes)
     figures = {
         "ms": {name: [1000 * q for q in quartiles(found)] for name, found in times.items()},
         "times": {str(batch): found for batch, found in rooms.items()},
@@ -60,8 +66,11 @@ def run(_options: Options) -> Result:
         "different": different,
         "growth": growth,
         "build_s": build_s,
-        "writes_ms": writes,
+        "writes_ms": {name: [1000 * q for q in quartiles(found)] for name, found in writes.items()},
         "beside": beside,
+        "writes_per_s": len(waits) / (_TURNS * _TURN_S),
+        "waits_ms": {str(share): 1000 * float(np.quantile(waits, share)) for share in (0.5, 0.99, 1.0)},
+        "together": together,
     }
     least = min(rooms[8], rooms[32])
     bars = (
@@ -70,9 +79,18 @@ def run(_options: Options) -> Result:
         Bar("speed of reading memory reached at batch 1", 0.85, shares[0], "", False, shares[1], shares[2]),
         Bar(f"queries of {_CHECKED:,} with other answers than brute force", 0, different),
         Bar("memory for each face in the index", 800, growth, "bytes"),
-        Bar("removal, times remove_ids", 1000, writes["FAISS remove_ids"] / writes["removal"], "", False),
-        Bar("update, times remove_ids", 1000, writes["FAISS remove_ids"] / writes["update"], "", False),
-        Bar(f"searches beside {_WRITES_PER_S} writes a second, of those alone", 0.85, beside, "", False),
+        Bar("removal, times remove_ids", 1000, removals[0], "", False, removals[1], removals[2]),
+        Bar("update, times remove_ids", 1000, updates[0], "", False, updates[1], updates[2]),
+        Bar(
+            f"searches beside {_WRITES_PER_S} writes a second, of those alone",
+            0.85,
+            beside[0],
+            "",
+            False,
+            beside[1],
+            beside[2],
+        ),
+        Bar("longest write beside searches", 50, 1000 * max(waits), "ms"),
     )
     parameters = {"faces": _FACES, "dimension": _DIMENSION, "count": _COUNT, "queries": _CHECKED, "rounds": _ROUNDS}
     return Result(parameters, figures, bars)
@@ -86,7 +104,10 @@ def render(run: Mapping[str, Any], plots: Path) -> str:
         [name, f"{middle:.3f} ({low:.3f} – {high:.3f})", f"{1000 / middle:,.0f}"]
         for name, (middle, low, high) in figures["ms"].items()
     ]
-    written = [[name, f"{value:.4f}"] for name, value in figures["writes_ms"].items()]
+    written = [
+        [name, f"{middle:.4f} ({low:.4f} – {high:.4f})"] for name, (middle, low, high) in figures["writes_ms"].items()
+    ]
+    waits, together = figures["waits_ms"], figures["together"]
     return f"""{told["faces"]:,} SYNTHETIC embeddings of {told["dimension"]} dimensions, {_SAMPLES} of each subject
 (`biometrik.synthetic`), the best {told["count"]}. Processor time for a query at each batch size, median (quartiles) of
 {told["rounds"]} rounds in turns on one core; the number behind a name is the batch. FAISS is a bare `IndexFlatIP` on
@@ -97,9 +118,15 @@ scan reads.
 
 ![Time of a query](plots/face_search.png)
 
-One vector at a time among {told["faces"]:,}:
+One vector at a time among {told["faces"]:,}, medians of {_WRITES_A_ROUND} in each of {told["rounds"]} rounds in turns
+with FAISS' own removal:
 
 {table(["what", "ms"], written)}
+
+Beside searches at batch 8 without a pause, {figures["writes_per_s"]:.0f} updates a second took
+{waits["0.5"]:.2f} ms in the median, {waits["0.99"]:.2f} ms at the 99th percentile and {waits["1.0"]:.1f} ms at most.
+{_CALLERS} threads that search for one face at a time share scans: together they had {together[0]:.1f}
+({together[1]:.1f} – {together[2]:.1f}) times the answers of one thread alone.
 
 Filling the index took {figures["build_s"]:.1f} s. Memory is the growth of the process' anonymous memory by the index
 alone, without the names and galleries that an engine keeps of each face.
@@ -186,58 +213,74 @@ def _different(reference: Any, ours: Index, probes: NDArray[np.float32]) -> int:
     return different
 
 
-def _write_times(reference: Any, ours: Index) -> dict[str, float]:
-    # Median milliseconds of one removal and one update, a removal and an addition; FAISS' own removal.
+def _write_times(reference: Any, ours: Index) -> dict[str, list[float]]:
+    # Seconds, round by round: medians of a removal and of an update, a removal and an addition; FAISS' own removal.
     rng = np.random.default_rng(9)
-    picks = rng.choice(_FACES, 500, replace=False).astype(np.int64)
-    vectors = draw_embeddings(2, range(len(picks))).reshape(-1, _DIMENSION)
-    removal, update = [], []
-    for n in range(len(picks)):
-        one, vector = picks[n : n + 1], vectors[n : n + 1]
+    picks = rng.choice(_FACES, (_ROUNDS, _WRITES_A_ROUND), replace=False).astype(np.int64)
+    vectors = draw_embeddings(2, range(_WRITES_A_ROUND)).reshape(-1, _DIMENSION)
+    found: dict[str, list[float]] = {"removal": [], "update": [], "FAISS remove_ids": []}
+    for own in picks:
+        removal, update = [], []
+        for n in range(_WRITES_A_ROUND):
+            one, vector = own[n : n + 1], vectors[n : n + 1]
+            begun = time.perf_counter()
+            ours.remove(one)
+            between = time.perf_counter()
+            ours.add(one, vector)
+            update.append(time.perf_counter() - begun)
+            removal.append(between - begun)
         begun = time.perf_counter()
-        ours.remove(one)
-        between = time.perf_counter()
-        ours.add(one, vector)
-        update.append(time.perf_counter() - begun)
-        removal.append(between - begun)
-    bare = []
-    for pick in picks[:7]:
-        begun = time.perf_counter()
-        reference.remove_ids(np.array([pick], dtype=np.int64))
-        bare.append(time.perf_counter() - begun)
-    found = {"removal": removal, "update": update, "FAISS remove_ids": bare}
-    return {name: 1000 * float(np.median(values)) for name, values in found.items()}
+        reference.remove_ids(own[:1])
+        found["FAISS remove_ids"].append(time.perf_counter() - begun)
+        found["removal"].append(float(np.median(removal)))
+        found["update"].append(float(np.median(update)))
+    return found
 
 
-def _beside(ours: Index, probes: NDArray[np.float32]) -> float:
-    # Throughput of one thread's searches at batch 8 beside steady updates, as a share of that without, in turns.
-    shares = []
+def _beside(ours: Index, probes: NDArray[np.float32]) -> tuple[tuple[float, float, float], list[float]]:
+    # Throughput of one thread's searches at batch 8 beside steady updates, as a share of that without, in turns; and
+    # the seconds that each update took.
+    vectors = draw_embeddings(3, range(1000)).reshape(-1, _DIMENSION)
+    shares, waits = [], []
     for _ in range(_TURNS):
-        alone = _searches(ours, probes)
+        alone = _searches(ours, probes, 8)
         done = threading.Event()
-        writer = threading.Thread(target=_write_steadily, args=(ours, done))
-        writer.start()
-        shares.append(_searches(ours, probes) / alone)
-        done.set()
-        writer.join()
-    return float(np.median(shares))
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(_write_steadily, ours, vectors, done)
+            shares.append(_searches(ours, probes, 8) / alone)
+            done.set()
+            waits += writing.result()
+    return quartiles(shares), waits
 
 
-def _searches(ours: Index, probes: NDArray[np.float32]) -> int:
+def _together(ours: Index, probes: NDArray[np.float32]) -> tuple[float, float, float]:
+    # Answers of some threads that search for one face at a time, as a multiple of those of one thread, in turns.
+    found = []
+    for _ in range(_TURNS):
+        alone = _searches(ours, probes, 1)
+        with ThreadPoolExecutor(_CALLERS) as pool:
+            callers = [pool.submit(_searches, ours, probes[n::_CALLERS], 1) for n in range(_CALLERS)]
+            found.append(sum(caller.result() for caller in callers) / alone)
+    return quartiles(found)
+
+
+def _searches(ours: Index, probes: NDArray[np.float32], batch: int) -> int:
     count, end = 0, time.perf_counter() + _TURN_S
     while time.perf_counter() < end:
-        start = 8 * (count % 1000)
-        ours.search(probes[start : start + 8], _COUNT)
+        start = batch * (count % (len(probes) // batch))
+        ours.search(probes[start : start + batch], _COUNT)
         count += 1
     return count
 
 
-def _write_steadily(ours: Index, done: threading.Event) -> None:
-    vectors = draw_embeddings(3, range(1000)).reshape(-1, _DIMENSION)
-    begun, writes = time.perf_counter(), 0
+def _write_steadily(ours: Index, vectors: NDArray[np.float32], done: threading.Event) -> list[float]:
+    took: list[float] = []
+    begun = time.perf_counter()
     while not done.is_set():
-        one = np.array([writes % _FACES], dtype=np.int64)
+        one = np.array([len(took) % _FACES], dtype=np.int64)
+        before = time.perf_counter()
         ours.remove(one)
-        ours.add(one, vectors[writes % 1000][None])
-        writes += 1
-        time.sleep(max(0.0, begun + writes / _WRITES_PER_S - time.perf_counter()))
+        ours.add(one, vectors[len(took) % len(vectors)][None])
+        took.append(time.perf_counter() - before)
+        done.wait(max(0.0, begun + len(took) / _WRITES_PER_S - time.perf_counter()))
+    return took

@@ -197,7 +197,7 @@ class GalleryParameters:
     """
 
     store: str = "sqlite"
-    index: str = "faiss-flat"
+    index: str = "int8-certified"
     exhaustive_prints: int = 20_000
 
     def __post_init__(self) -> None:

@@ -107,6 +107,8 @@ class Engine:
         recognition = Recognition(config)
         evidence = load_calibrations(config.models.calibrations)
         index = INDEXES.load(config.gallery.index)(recognition.face.embedder.dimension)
+        if config.runtime.warm_up:
+            index.warm_up()
         in_memory = fspath(path) == ":memory:"
         store = STORES.load("memory" if in_memory else config.gallery.store).open(path)
         try:

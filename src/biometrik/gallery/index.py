@@ -2,8 +2,8 @@
 
 import abc
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -178,6 +178,10 @@ class Index(abc.ABC):
         with self._lock:
             return self._count()
 
+    @abc.abstractmethod
+    def warm_up(self) -> None:
+        """Compile what would be compiled at first use, so that no later call waits for it."""
+
     # --- what an index writes: all but `_view` and `_settle` are called with the lock held and checked arguments --
 
     @abc.abstractmethod
@@ -204,6 +208,31 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def _count(self) -> int: ...
+
+
+class TurnTaking(Index):
+    """An index whose searches and writes take turns: while a view is open, writes wait."""
+
+    def warm_up(self) -> None:
+        """Nothing is compiled."""
+
+    def _settle(self) -> None:
+        """Nothing is left to be done."""
+
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        with self._lock:
+            yield View(self.dimension, self._search)
+
+    @abc.abstractmethod
+    def _search(
+        self,
+        queries: NDArray[np.float32],
+        allowed: NDArray[np.int64] | None,
+        ids: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+    ) -> None:
+        """Fill the answers; called with the lock held, see :data:`Answer`."""
 
 
 def _checked_vectors(what: str, vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

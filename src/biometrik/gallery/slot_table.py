@@ -50,18 +50,18 @@ class SlotTable:
     def slots_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slot of each of (N,) ids, -1 where there is none."""
         slots = np.empty(len(ids), dtype=np.int64)
-        _find(self._ids, self._slots, ids, slots)
+        _find(self._ids, self._slots, _read_only(ids), slots)
         return slots
 
     def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
         """Give (N,) ids, 0 or more, the slots below 2³¹ that they have from now on."""
         if 2 * (self._count + len(ids)) > len(self._ids):  # half full: two looks for an id that is not there
             self._grow(self._count + len(ids))
-        self._count += _put(self._ids, self._slots, ids, slots)
+        self._count += _put(self._ids, self._slots, _read_only(ids), slots)
 
     def discard(self, ids: NDArray[np.int64]) -> None:
         """Forget (N,) ids; those that are not there are no error."""
-        self._count -= _discard(self._ids, self._slots, ids)
+        self._count -= _discard(self._ids, self._slots, _read_only(ids))
 
     def _grow(self, count: int) -> None:
         places = len(self._ids)
@@ -71,7 +71,14 @@ class SlotTable:
         ids, slots = self._ids[kept], self._slots[kept].astype(np.int64)
         self._ids = np.full(places, _FREE, dtype=np.int64)
         self._slots = np.zeros(places, dtype=np.int32)
-        _put(self._ids, self._slots, ids, slots)
+        _put(self._ids, self._slots, _read_only(ids), slots)
+
+
+def _read_only(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    # One kind of array, whatever the caller's is: a kernel is compiled once.
+    view = ids.view()
+    view.flags.writeable = False
+    return view
 
 
 @_kernel

@@ -1,14 +1,12 @@
 """Exact search by FAISS' flat inner-product index: every vector is compared with every query."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from biometrik.gallery.index import Index, View
+from biometrik.gallery.index import TurnTaking
 
 #: Its stubs show constructors of C++ that its Python layer replaces.
 _faiss: Final[Any] = faiss
@@ -22,10 +20,11 @@ _SPARE: Final = 4
 _THREADS: Final[int] = faiss.omp_get_max_threads()
 
 
-class FaissFlat(Index):
+class FaissFlat(TurnTaking):
     """FAISS IndexFlatIP under own ids; removal moves the last row into the gap, in constant time.
 
-    FAISS' own ``remove_ids`` rewrites everything behind the gap (25–46 ms at a million rows of 128).
+    FAISS moves its memory as it grows, so writes wait for searches. Its own ``remove_ids`` rewrites everything behind
+    the gap (25–46 ms at a million rows of 128).
     """
 
     exact = True
@@ -66,16 +65,7 @@ class FaissFlat(Index):
             self._flat.codes.resize(last * self.dimension * rows.itemsize)
             self._flat.ntotal = last
 
-    def _settle(self) -> None:
-        """Nothing is left."""
-
-    @contextmanager
-    def _view(self) -> Iterator[View]:
-        # FAISS moves its memory as it grows: writes wait.
-        with self._lock:
-            yield View(self.dimension, self._answer)
-
-    def _answer(
+    def _search(
         self,
         queries: NDArray[np.float32],
         allowed: NDArray[np.int64] | None,

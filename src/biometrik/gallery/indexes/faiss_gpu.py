@@ -1,14 +1,12 @@
 """Exact search on an NVIDIA GPU by FAISS: float32 products of all vectors there, the best again in float64 here."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.gallery.gpu_vectors import MOST_SELECTED, GpuVectors
-from biometrik.gallery.index import Index, View
+from biometrik.gallery.index import TurnTaking
 from biometrik.gallery.slot_table import SlotTable
 from biometrik.gallery.vector_rows import MemoryRows
 
@@ -20,7 +18,7 @@ _LONGEST: Final = 1e38
 _PAIRS: Final = 1 << 16
 
 
-class FaissGpu(Index):
+class FaissGpu(TurnTaking):
     """Vectors on a GPU under own ids; removal moves the last row into the gap, in constant time.
 
     All vectors are compared there, in float32. Those that come within its rounding of the last one wanted are compared
@@ -80,16 +78,7 @@ class FaissGpu(Index):
             self._rows.erase(last)
             self._vectors.erase(last)
 
-    def _settle(self) -> None:
-        """Nothing is left."""
-
-    @contextmanager
-    def _view(self) -> Iterator[View]:
-        # FAISS' resources are one thread's at a time, and rows move: writes and other searches wait.
-        with self._lock:
-            yield View(self.dimension, self._answer)
-
-    def _answer(
+    def _search(
         self,
         queries: NDArray[np.float32],
         allowed: NDArray[np.int64] | None,

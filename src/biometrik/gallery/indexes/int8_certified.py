@@ -57,6 +57,15 @@ class Int8Certified(Index):
         self._vnni = VNNI
         self._scan = SharedScan(lambda searches: scan(searches, self._vnni))
 
+    def warm_up(self) -> None:
+        """Use a small index like this one; numba keeps what it compiled for the next process."""
+        like = Int8Certified(self.dimension)
+        ids = np.arange(2, dtype=np.int64)
+        like.add(ids, np.zeros((2, self.dimension), dtype=np.float32))
+        for allowed in (None, ids):
+            like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
+        like.remove(ids)
+
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
         return held
@@ -101,6 +110,8 @@ class Int8Certified(Index):
     ) -> None:
         # The first few slots are anywhere, the others follow one another.
         rows = self._rows
+        vectors = vectors.view()
+        vectors.flags.writeable = False  # one kind of array, whatever the caller's is: the kernel is compiled once
         done = 0
         while done < len(slots):
             slot = int(slots[done])

@@ -1,6 +1,7 @@
 """Vectors made to break the bounds, in both forms of the scan, alone and in threads: the answer is brute force's."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
-from biometrik.gallery import int8_search
+from biometrik.gallery import int8_scan, int8_search, slot_table
 from biometrik.gallery.index import View
 from biometrik.gallery.indexes import int8_certified
 from biometrik.gallery.indexes.int8_certified import Int8Certified
@@ -218,3 +219,26 @@ def test_a_shrunk_index_scans_no_more_than_a_share_of_free_slots(rng: np.random.
     assert len(index) == len(left)
     assert index._rows.top <= len(left) * (1 + int8_certified._SPARE_SHARE) + int8_certified._SPARE_LEAST + 1
     _assert_exact(index, left, vectors[kept][1:], vectors[:3], 9)
+
+
+def test_a_warm_index_compiles_nothing_more(rng: np.random.Generator) -> None:
+    scans = (int8_scan.write, int8_scan.erase, int8_scan.flip, int8_scan.choose, int8_scan.scan, int8_scan.sift)
+    kernels: list[Any] = [*scans, slot_table._find, slot_table._put, slot_table._discard]
+
+    def compiled() -> list[int]:
+        return [len(kernel.signatures) for kernel in kernels]
+
+    index = Int8Certified(4)
+    index.warm_up()
+    assert len(index) == 0
+    before = compiled()
+    assert all(before)
+    vectors = rng.standard_normal((90, 4)).astype(np.float32)
+    vectors.flags.writeable = False
+    ids = np.arange(90, dtype=np.int64)
+    ids.flags.writeable = False
+    index.add(ids, vectors)
+    index.search(vectors, 3)
+    index.search(vectors[:1], 3, allowed=ids[:4])
+    index.remove(ids[:50])
+    assert compiled() == before

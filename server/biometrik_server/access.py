@@ -40,6 +40,7 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
         f"/biometrik.v1.EnrollmentService/{method}": frozenset({Scope.ENROLL})
         for method in (
             "Enroll",
+            "ImportEncounters",
             "OpenSession",
             "SubmitSample",
             "MarkMissing",

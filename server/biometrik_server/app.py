@@ -141,7 +141,14 @@ class Server:
             lifetime_s=config.limits.session_lifetime_s,
         )
         enrollment_service_pb2_grpc.add_EnrollmentServiceServicer_to_server(
-            EnrollmentService(desk, convert, sessions), server
+            EnrollmentService(
+                desk,
+                convert,
+                sessions,
+                self._host.admission,
+                records_per_stream=config.limits.max_records_per_stream,
+            ),
+            server,
         )
         subject_service_pb2_grpc.add_SubjectServiceServicer_to_server(SubjectService(desk), server)
         gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryService(desk), server)

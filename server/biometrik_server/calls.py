@@ -1,8 +1,10 @@
 """The call that is being answered: who calls, in which language, until when it is wanted."""
 
+import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -70,6 +72,7 @@ class Admission:
         self._clock = clock
         self._pressure = 0.0  # refusals, those of the last second counting most
         self._refused_at = clock()
+        self._left = asyncio.Event()
         self.count = 0
 
     def refuse_when_full(self) -> None:
@@ -82,6 +85,15 @@ class Admission:
             self._pressure, self._refused_at = pressure + 1, now
             raise QueueFullError("service: no room for another call; try again in a moment")
 
+    @asynccontextmanager
+    async def in_turn(self) -> AsyncIterator[None]:
+        """Wait for room, for what can wait: a quarter of it stays with the calls that cannot."""
+        while self.count >= self._limit_in_a_rush:
+            self._left.clear()
+            await self._left.wait()
+        with self:
+            yield
+
     def __enter__(self) -> None:
         self.refuse_when_full()
         self.count += 1
@@ -89,4 +101,5 @@ class Admission:
 
     def __exit__(self, *_: object) -> None:
         self.count -= 1
+        self._left.set()
         self._metrics.in_flight.set(self.count)

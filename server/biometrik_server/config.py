@@ -72,6 +72,8 @@ class Limits(_Section):
     """Worked on or waiting; more are refused at once. On a CPU that makes 40 templates a second, the last of 32 waits
     for less than a second."""
     max_searches_per_stream: Annotated[int, Field(ge=1, le=256)] = 8
+    max_records_per_stream: Annotated[int, Field(ge=1, le=256)] = 16
+    """Of an import: half of what is worked on at once, so that counters find room beside it."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * _MIB
     """Of all uploads that wait together."""
     upload_lifetime_s: Annotated[float, Field(gt=0, le=3600)] = 120.0

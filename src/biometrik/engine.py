@@ -2,16 +2,24 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self
 
+from biometrik import bulk
+from biometrik.bulk import Imported, ImportRecord, Prepared
 from biometrik.calibration import CalibrationTable, Evidence, load_calibrations
 from biometrik.config import EngineConfig
-from biometrik.errors import ConsentMissingError, EngineClosedError, EngineStateError, InvalidInputError
+from biometrik.errors import (
+    BiometrikError,
+    ConsentMissingError,
+    EngineClosedError,
+    EngineStateError,
+    InvalidInputError,
+)
 from biometrik.examiner import Examiner, Fuse
 from biometrik.features import Features
 from biometrik.fingers import FingerprintImage
@@ -578,6 +586,27 @@ class Engine:
                 reports,
             )
 
+    def import_encounters(self, records: Iterable[ImportRecord]) -> Iterator[Imported]:
+        """Enrol many people: model runs are shared, and several records are worked on at once.
+
+        Parameters
+        ----------
+        records : iterable of ImportRecord
+            Read as there is room, up to three groups ahead of the outcomes: any number of them takes little memory.
+            Each is enrolled as :meth:`enroll` does, under its transaction id.
+
+        Yields
+        ------
+        tag, outcome
+            As they are known, in any order. An error of one record is the outcome of that record.
+
+        Raises
+        ------
+        EngineStateError
+            The engine was closed meanwhile, or is another process's.
+        """
+        return bulk.imported(records, self._prepared, self._imported, images_per_group=self.config.runtime.batch_size)
+
     def same_finger(self, sample: PreparedSample, others: Mapping[Trait, PreparedSample]) -> Trait | None:
         """Say whether a print is of a finger that was presented before under another name.
 
@@ -790,6 +819,36 @@ class Engine:
             with self._idle:
                 self._calls -= 1
                 self._idle.notify_all()
+
+    def _prepared(self, records: Sequence[ImportRecord]) -> Sequence[Prepared]:
+        # What cannot be prepared is left as it is: storing it says what is wrong. One bad record is bad alone.
+        fitting = [record for record in records if len(record.samples) <= self.config.max_samples]
+        try:
+            prepared = iter(self.prepare([sample for record in fitting for sample in record.samples]))
+        except EngineStateError:
+            raise
+        except BiometrikError:
+            if len(records) == 1:
+                return [(records[0], records[0].samples)]
+            return [row for record in records for row in self._prepared([record])]
+        ready = {id(record): [next(prepared) for _ in record.samples] for record in fitting}
+        return [(record, ready.get(id(record), record.samples)) for record in records]
+
+    def _imported(self, record: ImportRecord, samples: Sequence[Sample | PreparedSample]) -> Imported:
+        try:
+            enrollment = self.enroll(
+                record.subject_id,
+                samples,
+                missing=record.missing,
+                galleries=record.galleries,
+                override=record.override,
+                context=record.context,
+            )
+        except EngineStateError:
+            raise
+        except BiometrikError as error:
+            return record.tag, error
+        return record.tag, enrollment
 
     def _refuse_in_fork(self) -> None:
         if os.getpid() != self._pid:

@@ -50,6 +50,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 max_concurrent_requests=config.limits.max_concurrent_requests,
                 max_searches_per_stream=config.limits.max_searches_per_stream,
                 upload_lifetime=lifetime,
+                max_records_per_stream=config.limits.max_records_per_stream,
             ),
         )
 

@@ -1,44 +1,55 @@
-"""EnrollmentService: registering people, in one call or sample by sample."""
+"""EnrollmentService: registering people, in one call, sample by sample, or many over one stream."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
 import grpc
 
 from biometrik import wire
+from biometrik.bulk import require_transaction
 from biometrik.engine import require_consent
 from biometrik.gallery.records import check_id
+from biometrik.types import Enrollment
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.v1 import enrollment_service_pb2_grpc
-from biometrik_server.calls import CURRENT
+from biometrik_server.calls import CURRENT, Admission
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
 from biometrik_server.sessions import Session, Sessions
+from biometrik_server.streams import MAX_TAG, answered, check_tag, error_to_wire
 
 
 class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     """See ``proto/biometrik/v1/enrollment_service.proto``."""
 
-    def __init__(self, desk: Desk, convert: Converter, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        convert: Converter,
+        sessions: Sessions,
+        admission: Admission,
+        *,
+        records_per_stream: int,
+    ) -> None:
         self._desk = desk
         self._convert = convert
         self._sessions = sessions
+        self._admission = admission
+        self._records_per_stream = records_per_stream
 
     async def Enroll(
         self, request: pb.EnrollRequest, context: "grpc.aio.ServicerContext[pb.EnrollRequest, pb.EnrollResponse]"
     ) -> pb.EnrollResponse:
-        who = wire.context_from_wire(request.context)
-        enroll = partial(
-            self._desk.engine.enroll,
-            request.subject_id,
-            missing=[wire.missing_from_wire(row) for row in request.missing],
-            galleries=_galleries(request),
-            override=request.override_reason,
-            context=who,
-        )
-        enrollment = await self._desk.answer(lambda: self._convert.presented(request.samples), enroll)
-        return wire.enrollment_to_wire(enrollment, CURRENT.get().locale)
+        return wire.enrollment_to_wire(await self._enrolled(request), CURRENT.get().locale)
+
+    async def ImportEncounters(
+        self,
+        request_iterator: AsyncIterator[pb.ImportEncountersRequest],
+        context: "grpc.aio.ServicerContext[pb.ImportEncountersRequest, pb.ImportEncountersResponse]",
+    ) -> AsyncIterator[pb.ImportEncountersResponse]:
+        async for answer in answered(request_iterator, self._one_of_many, at_once=self._records_per_stream):
+            yield answer
 
     async def OpenSession(
         self,
@@ -115,6 +126,29 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     ) -> pb.CancelSessionResponse:
         self._sessions.cancel(CURRENT.get().client.name, request.session_id)
         return pb.CancelSessionResponse()
+
+    async def _one_of_many(self, request: pb.ImportEncountersRequest) -> pb.ImportEncountersResponse:
+        locale, tag = wire.locale_of(request.request.context.locale), request.tag[:MAX_TAG]
+        try:
+            check_tag(request.tag)
+            require_transaction(wire.context_from_wire(request.request.context))
+            async with self._admission.in_turn():
+                enrollment = await self._enrolled(request.request)
+        except Exception as error:
+            return pb.ImportEncountersResponse(tag=tag, error=error_to_wire(error, locale))
+        return pb.ImportEncountersResponse(tag=tag, enrollment=wire.enrollment_to_wire(enrollment, locale))
+
+    async def _enrolled(self, request: pb.EnrollRequest) -> Enrollment:
+        who = wire.context_from_wire(request.context)
+        enroll = partial(
+            self._desk.engine.enroll,
+            request.subject_id,
+            missing=[wire.missing_from_wire(row) for row in request.missing],
+            galleries=_galleries(request),
+            override=request.override_reason,
+            context=who,
+        )
+        return await self._desk.answer(lambda: self._convert.presented(request.samples), enroll)
 
     def _session(self, request: Any) -> Session:
         return self._sessions.get(CURRENT.get().client.name, request.session_id)

@@ -1,6 +1,5 @@
 """IdentificationService: 1:N."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -14,10 +13,9 @@ from biometrik.v1 import identification_service_pb2_grpc
 from biometrik_server.calls import CURRENT, Admission
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
-from biometrik_server.status import failure_of
+from biometrik_server.streams import MAX_TAG, answered, check_tag, error_to_wire
 
 _DEFAULT_CANDIDATES = 10
-_MAX_TAG = 128
 
 
 class IdentificationService(identification_service_pb2_grpc.IdentificationServiceServicer):
@@ -60,44 +58,18 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
         request_iterator: AsyncIterator[pb.IdentifyManyRequest],
         context: "grpc.aio.ServicerContext[pb.IdentifyManyRequest, pb.IdentifyManyResponse]",
     ) -> AsyncIterator[pb.IdentifyManyResponse]:
-        searching: set[asyncio.Task[pb.IdentifyManyResponse]] = set()
-        # Reading is a task beside the searches: a client may wait for an answer before it asks on.
-        reading: set[asyncio.Task[pb.IdentifyManyRequest | None]] = {_next(request_iterator)}
-        try:
-            while searching or reading:
-                ready = reading if len(searching) < self._searches_per_stream else set()
-                await asyncio.wait(searching | ready, return_when=asyncio.FIRST_COMPLETED)
-                for read in [task for task in ready if task.done()]:
-                    request = read.result()
-                    reading = set() if request is None else {_next(request_iterator)}
-                    if request is not None:
-                        searching.add(asyncio.create_task(self._one_of_many(request)))
-                for search in [task for task in searching if task.done()]:
-                    searching.discard(search)
-                    yield search.result()
-        finally:  # the client has gone: what nobody waits for is not computed
-            for task in searching | reading:
-                task.cancel()
+        async for answer in answered(request_iterator, self._one_of_many, at_once=self._searches_per_stream):
+            yield answer
 
     async def _one_of_many(self, request: pb.IdentifyManyRequest) -> pb.IdentifyManyResponse:
         locale = wire.locale_of(request.request.context.locale)
-        tag = request.tag[:_MAX_TAG]
+        tag = request.tag[:MAX_TAG]
         try:
-            if len(request.tag) > _MAX_TAG:
-                raise InvalidInputError(f"tag: expected at most {_MAX_TAG} characters, got {len(request.tag)}")
+            check_tag(request.tag)
             with self._admission:
                 found = await self._search(request.request)
         except Exception as error:
-            failure = failure_of(error, locale)
-            number: int = failure.code.value[0]
-            said = pb.RequestError(
-                code=number,
-                reason=failure.reason,
-                message=failure.message,
-                localized_message=failure.localized,
-                metadata=dict(failure.metadata),
-            )
-            return pb.IdentifyManyResponse(tag=tag, error=said)
+            return pb.IdentifyManyResponse(tag=tag, error=error_to_wire(error, locale))
         return pb.IdentifyManyResponse(tag=tag, identification=wire.identification_to_wire(found, locale))
 
     async def _search(self, request: pb.IdentifyRequest) -> Identification:
@@ -119,10 +91,3 @@ class IdentificationService(identification_service_pb2_grpc.IdentificationServic
                 raise InvalidInputError("without_decision: expected no threshold beside it, got one")
             return None
         return self._convert.max_fpir(options.threshold)
-
-
-def _next(requests: AsyncIterator[pb.IdentifyManyRequest]) -> asyncio.Task[pb.IdentifyManyRequest | None]:
-    async def read() -> pb.IdentifyManyRequest | None:
-        return await anext(requests, None)
-
-    return asyncio.create_task(read())

@@ -1,11 +1,11 @@
 """The service for programs on an event loop."""
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Final, TypeVar
 
 import grpc
 
+from biometrik.bulk import Imported, ImportRecord
 from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
 from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
@@ -18,6 +18,7 @@ from biometrik.client.operations import (
     answer_of_many,
     calibration_of,
     content,
+    outcome_of_import,
     search_options,
 )
 from biometrik.client.synchronous import pieces
@@ -42,12 +43,13 @@ from biometrik.types import (
     Template,
     Trait,
 )
-from biometrik.v1 import identification_service_pb2, sample_service_pb2
+from biometrik.v1 import enrollment_service_pb2, identification_service_pb2, sample_service_pb2
 from biometrik.verdicts import OverrideKind, Submitted, TraitState
 
 T = TypeVar("T")
 
 _UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
+_IMPORT: Final = "/biometrik.v1.EnrollmentService/ImportEncounters"
 _IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
 
 
@@ -226,37 +228,15 @@ class AsyncClient(AsyncChannel):
             The stream broke: those without an answer must be asked again.
         """
         options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
-        call = self._channel.stream_stream(
-            _IDENTIFY_MANY,
-            identification_service_pb2.IdentifyManyRequest.SerializeToString,
-            identification_service_pb2.IdentifyManyResponse.FromString,
-        )
-        # gRPC reads requests in a task of its own and hides what they raise: it is kept, and raised here.
-        broken: list[Exception] = []
 
         async def requests() -> AsyncIterator[identification_service_pb2.IdentifyManyRequest]:
-            try:
-                async for tag, samples in people:
-                    request = self._operations.identify_request(await self._presented(samples), options)
-                    yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
-            except Exception as error:  # not GeneratorExit: then the service has ended the stream
-                broken.append(error)
-                raise
+            async for tag, samples in people:
+                request = self._operations.identify_request(await self._presented(samples), options)
+                yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
 
-        answers = call(requests(), timeout=timeout_s, metadata=self.connection.metadata)
-        try:
-            async for answer in answers:
-                yield answer.tag, answer_of_many(answer)
-        except asyncio.CancelledError:
-            if broken:  # gRPC cancelled the call, not somebody the caller
-                raise broken[0] from None
-            raise
-        except grpc.aio.AioRpcError as failure:
-            if broken:
-                raise broken[0] from None
-            raise self.connection.error(failure, timeout_s) from None
-        finally:
-            answers.cancel()
+        response = identification_service_pb2.IdentifyManyResponse
+        async for answer in self._streamed(_IDENTIFY_MANY, requests(), response, timeout_s):
+            yield answer.tag, answer_of_many(answer)
 
     # --- enrolment and the gallery ---------------------------------------------------------------------------
 
@@ -273,6 +253,33 @@ class AsyncClient(AsyncChannel):
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = await self._presented(samples)
         return await self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
+
+    async def import_encounters(self, records: AsyncIterable[ImportRecord]) -> AsyncIterator[Imported]:
+        """Enrol many people over one stream; see :meth:`biometrik.client.Client.import_encounters`.
+
+        Parameters
+        ----------
+        records : async iterable of ImportRecord
+            Read as the service takes them. The stream has no deadline.
+
+        Yields
+        ------
+        tag, outcome
+            As they are known, in any order.
+
+        Raises
+        ------
+        ServiceError
+            The stream broke: import what has no outcome again, under the same transaction ids.
+        """
+
+        async def requests() -> AsyncIterator[enrollment_service_pb2.ImportEncountersRequest]:
+            async for record in records:
+                yield self._operations.import_request(record, await self._presented(record.samples))
+
+        response = enrollment_service_pb2.ImportEncountersResponse
+        async for answer in self._streamed(_IMPORT, requests(), response, None):
+            yield answer.tag, outcome_of_import(answer)
 
     async def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""

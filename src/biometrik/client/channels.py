@@ -1,6 +1,8 @@
 """The lines to a service, waited for or awaited: opened, closed, one call made."""
 
 import asyncio
+import queue
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +14,7 @@ from biometrik.client.operations import Operation
 from biometrik.errors import ServiceTimeoutError
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Message)
 
 
 class Channel:
@@ -66,6 +69,33 @@ class Channel:
             raise self.connection.error(failure) from None
         return operation.read(answer)
 
+    def _streamed(
+        self, method: str, requests: Iterable[Message], response: type[R], timeout_s: float | None
+    ) -> Iterator[R]:
+        # Answers of a stream as they come. gRPC reads requests on a thread of its own and hides what they raise: it is
+        # kept, and raised here.
+        broken: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+
+        def sent() -> Iterator[Message]:
+            try:
+                yield from requests
+            except Exception as error:  # not GeneratorExit: then the service has ended the stream
+                broken.put(error)
+                raise
+
+        call: grpc.StreamStreamMultiCallable[Message, R] = self._channel.stream_stream(
+            method, lambda request: request.SerializeToString(), response.FromString
+        )
+        answers = call(sent(), timeout=timeout_s, metadata=self.connection.metadata)
+        try:
+            yield from answers
+        except grpc.RpcError as failure:
+            if not broken.empty():
+                raise broken.get() from None
+            raise self.connection.error(failure, timeout_s) from None
+        finally:
+            answers.cancel()
+
 
 class AsyncChannel:
     """The awaitable twin of :class:`Channel`, for one event loop.
@@ -118,3 +148,35 @@ class AsyncChannel:
         except grpc.aio.AioRpcError as failure:
             raise self.connection.error(failure) from None
         return operation.read(answer)
+
+    async def _streamed(
+        self, method: str, requests: AsyncIterable[Message], response: type[R], timeout_s: float | None
+    ) -> AsyncIterator[R]:
+        # As the other one's; here gRPC reads requests in a task of its own.
+        broken: list[Exception] = []
+
+        async def sent() -> AsyncIterator[Message]:
+            try:
+                async for request in requests:
+                    yield request
+            except Exception as error:  # not GeneratorExit: then the service has ended the stream
+                broken.append(error)
+                raise
+
+        call: grpc.aio.StreamStreamMultiCallable[Message, R] = self._channel.stream_stream(
+            method, lambda request: request.SerializeToString(), response.FromString
+        )
+        answers = call(sent(), timeout=timeout_s, metadata=self.connection.metadata)
+        try:
+            async for answer in answers:
+                yield answer
+        except asyncio.CancelledError:
+            if broken:  # gRPC cancelled the call, not somebody the caller
+                raise broken[0] from None
+            raise
+        except grpc.aio.AioRpcError as failure:
+            if broken:
+                raise broken[0] from None
+            raise self.connection.error(failure, timeout_s) from None
+        finally:
+            answers.cancel()

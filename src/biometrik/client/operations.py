@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 
 from biometrik import record_wire, wire
+from biometrik.bulk import ImportRecord
 from biometrik.client.connection import error_of
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
 from biometrik.fingers import NATIVE_PPI, FingerprintImage
@@ -331,6 +332,31 @@ class Operations:
         missing: Sequence[MissingSample] = (),
     ) -> Operation[Enrollment]:
         """Enroll."""
+        return Operation(
+            f"{_PACKAGE}.EnrollmentService/Enroll",
+            self._enroll_request(subject_id, samples, galleries, override, context, missing),
+            enrollment_service_pb2.EnrollResponse,
+            wire.enrollment_from_wire,
+        )
+
+    def import_request(
+        self, record: ImportRecord, samples: Presentations
+    ) -> enrollment_service_pb2.ImportEncountersRequest:
+        """Return what ImportEncounters is asked for one record."""
+        request = self._enroll_request(
+            record.subject_id, samples, record.galleries, record.override, record.context, record.missing
+        )
+        return enrollment_service_pb2.ImportEncountersRequest(tag=record.tag, request=request)
+
+    def _enroll_request(
+        self,
+        subject_id: str,
+        samples: Presentations,
+        galleries: Sequence[str] | None,
+        override: str,
+        context: RequestContext | None,
+        missing: Sequence[MissingSample],
+    ) -> enrollment_service_pb2.EnrollRequest:
         request = enrollment_service_pb2.EnrollRequest(
             context=self.writing(context),
             subject_id=subject_id,
@@ -342,12 +368,7 @@ class Operations:
             request.default_gallery = True
         else:
             request.galleries.CopyFrom(enrollment_service_pb2.GalleryNames(names=galleries))
-        return Operation(
-            f"{_PACKAGE}.EnrollmentService/Enroll",
-            request,
-            enrollment_service_pb2.EnrollResponse,
-            wire.enrollment_from_wire,
-        )
+        return request
 
     def erase(self, subject_id: str, context: RequestContext | None) -> Operation[ErasureCertificate]:
         """EraseSubject."""
@@ -537,11 +558,24 @@ def answer_of_many(answer: identification_service_pb2.IdentifyManyResponse) -> I
         case "identification":
             return wire.identification_from_wire(answer.identification)
         case "error":
-            said = answer.error
-            error = error_of(said.reason, said.message, dict(said.metadata))
-            error.add_note(said.localized_message)
-            return error
+            return _error_of_many(answer.error)
     return ProtocolError("service: expected an answer or an error, got neither")
+
+
+def outcome_of_import(answer: enrollment_service_pb2.ImportEncountersResponse) -> Enrollment | BiometrikError:
+    """Return what became of one record, or why nothing did."""
+    match answer.WhichOneof("result"):
+        case "enrollment":
+            return wire.enrollment_from_wire(answer.enrollment)
+        case "error":
+            return _error_of_many(answer.error)
+    return ProtocolError("service: expected an outcome or an error, got neither")
+
+
+def _error_of_many(said: context_pb2.RequestError) -> BiometrikError:
+    error = error_of(said.reason, said.message, dict(said.metadata))
+    error.add_note(said.localized_message)
+    return error
 
 
 def _only_samples(presentations: Presentations) -> list[sample_pb2.Sample]:

@@ -1,12 +1,12 @@
 """The service for programs that wait for each answer."""
 
 import hashlib
-import queue
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
 
+from biometrik.bulk import Imported, ImportRecord
 from biometrik.client.channels import Channel
 from biometrik.client.connection import Connection
 from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
@@ -20,6 +20,7 @@ from biometrik.client.operations import (
     answer_of_many,
     calibration_of,
     content,
+    outcome_of_import,
     search_options,
 )
 from biometrik.errors import BiometrikError
@@ -43,12 +44,13 @@ from biometrik.types import (
     Template,
     Trait,
 )
-from biometrik.v1 import identification_service_pb2, sample_service_pb2
+from biometrik.v1 import enrollment_service_pb2, identification_service_pb2, sample_service_pb2
 from biometrik.verdicts import OverrideKind, Submitted, TraitState
 
 T = TypeVar("T")
 
 _UPLOAD: Final = "/biometrik.v1.SampleService/UploadSample"
+_IMPORT: Final = "/biometrik.v1.EnrollmentService/ImportEncounters"
 _IDENTIFY_MANY: Final = "/biometrik.v1.IdentificationService/IdentifyMany"
 
 
@@ -227,33 +229,15 @@ class Client(Channel):
             The stream broke: those without an answer must be asked again.
         """
         options = search_options(max_fpir, policy, galleries, max_candidates, "", real_evidence)
-        call = self._channel.stream_stream(
-            _IDENTIFY_MANY,
-            identification_service_pb2.IdentifyManyRequest.SerializeToString,
-            identification_service_pb2.IdentifyManyResponse.FromString,
+        requests = (
+            identification_service_pb2.IdentifyManyRequest(
+                tag=tag, request=self._operations.identify_request(self._presented(samples), options)
+            )
+            for tag, samples in people
         )
-        # gRPC reads requests on a thread of its own and hides what they raise: it is kept, and raised here.
-        broken: queue.SimpleQueue[Exception] = queue.SimpleQueue()
-
-        def requests() -> Iterator[identification_service_pb2.IdentifyManyRequest]:
-            try:
-                for tag, samples in people:
-                    request = self._operations.identify_request(self._presented(samples), options)
-                    yield identification_service_pb2.IdentifyManyRequest(tag=tag, request=request)
-            except Exception as error:  # not GeneratorExit: then the service has ended the stream
-                broken.put(error)
-                raise
-
-        answers = call(requests(), timeout=timeout_s, metadata=self.connection.metadata)
-        try:
-            for answer in answers:
-                yield answer.tag, answer_of_many(answer)
-        except grpc.RpcError as failure:
-            if not broken.empty():
-                raise broken.get() from None
-            raise self.connection.error(failure, timeout_s) from None
-        finally:
-            answers.cancel()
+        response = identification_service_pb2.IdentifyManyResponse
+        for answer in self._streamed(_IDENTIFY_MANY, requests, response, timeout_s):
+            yield answer.tag, answer_of_many(answer)
 
     # --- enrolment and the gallery ---------------------------------------------------------------------------
 
@@ -270,6 +254,29 @@ class Client(Channel):
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = self._presented(samples)
         return self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
+
+    def import_encounters(self, records: Iterable[ImportRecord]) -> Iterator[Imported]:
+        """Enrol many people over one stream; see :meth:`biometrik.Engine.import_encounters`.
+
+        Parameters
+        ----------
+        records : iterable of ImportRecord
+            Read as the service takes them. The stream has no deadline.
+
+        Yields
+        ------
+        tag, outcome
+            As they are known, in any order.
+
+        Raises
+        ------
+        ServiceError
+            The stream broke: import what has no outcome again, under the same transaction ids.
+        """
+        requests = (self._operations.import_request(record, self._presented(record.samples)) for record in records)
+        response = enrollment_service_pb2.ImportEncountersResponse
+        for answer in self._streamed(_IMPORT, requests, response, None):
+            yield answer.tag, outcome_of_import(answer)
 
     def erase(self, subject_id: str, *, context: RequestContext | None = None) -> ErasureCertificate:
         """Remove a subject and all that was stored of it; see :meth:`biometrik.Engine.erase`."""

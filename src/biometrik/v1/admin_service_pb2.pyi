@@ -146,6 +146,7 @@ class Limits(_message.Message):
     MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
     MAX_SEARCHES_PER_STREAM_FIELD_NUMBER: _builtins.int
     UPLOAD_LIFETIME_FIELD_NUMBER: _builtins.int
+    MAX_RECORDS_PER_STREAM_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """Largest message, bytes; larger samples go through UploadSample."""
     max_image_bytes: _builtins.int
@@ -158,6 +159,8 @@ class Limits(_message.Message):
     """Requests worked on or waiting at once; more are refused with QUEUE_FULL."""
     max_searches_per_stream: _builtins.int
     """Searches of one IdentifyMany stream that are worked on at once."""
+    max_records_per_stream: _builtins.int
+    """Records of one ImportEncounters stream that are worked on at once."""
     @_builtins.property
     def upload_lifetime(self) -> _duration_pb2.Duration:
         """For how long an upload waits."""
@@ -172,10 +175,11 @@ class Limits(_message.Message):
         max_concurrent_requests: _builtins.int = ...,
         max_searches_per_stream: _builtins.int = ...,
         upload_lifetime: _duration_pb2.Duration | None = ...,
+        max_records_per_stream: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["upload_lifetime", b"upload_lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent_requests", b"max_concurrent_requests", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_samples", b"max_samples", "max_searches_per_stream", b"max_searches_per_stream", "upload_lifetime", b"upload_lifetime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent_requests", b"max_concurrent_requests", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_message_bytes", b"max_message_bytes", "max_records_per_stream", b"max_records_per_stream", "max_samples", b"max_samples", "max_searches_per_stream", b"max_searches_per_stream", "upload_lifetime", b"upload_lifetime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,15 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62iometrik/v1/context.proto\x12\x0c\x62iometrik.v1\"\xa0\x01\n\x0eRequestContext\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.biometrik.v1.Purpose\x12\x14\n\x0coperator_ref\x18\x03 \x01(\t\x12\x13\n\x0bstation_ref\x18\x04 \x01(\t\x12\x13\n\x0b\x63onsent_ref\x18\x05 \x01(\t\x12\x0e\n\x06locale\x18\x06 \x01(\t*\x89\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_ENROLL\x10\x01\x12\x12\n\x0ePURPOSE_VERIFY\x10\x02\x12\x14\n\x10PURPOSE_IDENTIFY\x10\x03\x12\x11\n\rPURPOSE_AUDIT\x10\x04\x12\x14\n\x10PURPOSE_TRAINING\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62iometrik/v1/context.proto\x12\x0c\x62iometrik.v1\"\xa0\x01\n\x0eRequestContext\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.biometrik.v1.Purpose\x12\x14\n\x0coperator_ref\x18\x03 \x01(\t\x12\x13\n\x0bstation_ref\x18\x04 \x01(\t\x12\x13\n\x0b\x63onsent_ref\x18\x05 \x01(\t\x12\x0e\n\x06locale\x18\x06 \x01(\t\"\xc5\x01\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x19\n\x11localized_message\x18\x04 \x01(\t\x12:\n\x08metadata\x18\x05 \x03(\x0b\x32(.biometrik.v1.RequestError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x89\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_ENROLL\x10\x01\x12\x12\n\x0ePURPOSE_VERIFY\x10\x02\x12\x14\n\x10PURPOSE_IDENTIFY\x10\x03\x12\x11\n\rPURPOSE_AUDIT\x10\x04\x12\x14\n\x10PURPOSE_TRAINING\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.context_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURPOSE']._serialized_start=208
-  _globals['_PURPOSE']._serialized_end=345
+  _globals['_REQUESTERROR_METADATAENTRY']._loaded_options = None
+  _globals['_REQUESTERROR_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_PURPOSE']._serialized_start=408
+  _globals['_PURPOSE']._serialized_end=545
   _globals['_REQUESTCONTEXT']._serialized_start=45
   _globals['_REQUESTCONTEXT']._serialized_end=205
+  _globals['_REQUESTERROR']._serialized_start=208
+  _globals['_REQUESTERROR']._serialized_end=405
+  _globals['_REQUESTERROR_METADATAENTRY']._serialized_start=358
+  _globals['_REQUESTERROR_METADATAENTRY']._serialized_end=405
 # @@protoc_insertion_point(module_scope)

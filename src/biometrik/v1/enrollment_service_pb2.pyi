@@ -286,6 +286,70 @@ class EnrollResponse(_message.Message):
 Global___EnrollResponse: _TypeAlias = EnrollResponse  # noqa: Y015
 
 @_typing.final
+class ImportEncountersRequest(_message.Message):
+    """Request of ImportEncounters; a stream of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """The client's own name of the record, at most 128 characters; comes back with the outcome."""
+    @_builtins.property
+    def request(self) -> Global___EnrollRequest:
+        """The record; its context.transaction_id is required."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        request: Global___EnrollRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportEncountersRequest: _TypeAlias = ImportEncountersRequest  # noqa: Y015
+
+@_typing.final
+class ImportEncountersResponse(_message.Message):
+    """Response of ImportEncounters; a stream of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """The record's."""
+    @_builtins.property
+    def enrollment(self) -> Global___EnrollResponse:
+        """What became of it; only ENROLLED stored something."""
+
+    @_builtins.property
+    def error(self) -> _context_pb2.RequestError:
+        """Why nothing became of it."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        enrollment: Global___EnrollResponse | None = ...,
+        error: _context_pb2.RequestError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "error", b"error", "result", b"result", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["enrollment", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ImportEncountersResponse: _TypeAlias = ImportEncountersResponse  # noqa: Y015
+
+@_typing.final
 class SessionTrait(_message.Message):
     """A trait of a session."""
 

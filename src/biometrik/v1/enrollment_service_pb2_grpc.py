@@ -40,6 +40,11 @@ class EnrollmentServiceStub:
                 request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.SerializeToString,
                 response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.FromString,
                 _registered_method=True)
+        self.ImportEncounters = channel.stream_stream(
+                '/biometrik.v1.EnrollmentService/ImportEncounters',
+                request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersResponse.FromString,
+                _registered_method=True)
         self.OpenSession = channel.unary_unary(
                 '/biometrik.v1.EnrollmentService/OpenSession',
                 request_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionRequest.SerializeToString,
@@ -89,6 +94,20 @@ class EnrollmentServiceServicer:
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
         FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
         stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportEncounters(self, request_iterator, context):
+        """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
+        tag; an error of one record is the outcome of that record, and the others go on. Every record needs a transaction_id
+        of its own: an import that broke off is run again with the same ids, and what was stored is not stored twice. At most
+        as many records as GetCapabilities states are worked on at once; the server reads on as they finish, and where it has
+        no room it waits and refuses none.
+
+        Possible errors of the stream: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED (no record came for 120 s: end
+        the stream and open another). Those of a record: those of Enroll, and INVALID_ARGUMENT without a transaction_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,6 +193,11 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
                     request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.FromString,
                     response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.SerializeToString,
             ),
+            'ImportEncounters': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportEncounters,
+                    request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersResponse.SerializeToString,
+            ),
             'OpenSession': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenSession,
                     request_deserializer=biometrik_dot_v1_dot_enrollment__service__pb2.OpenSessionRequest.FromString,
@@ -238,6 +262,33 @@ class EnrollmentService:
             '/biometrik.v1.EnrollmentService/Enroll',
             biometrik_dot_v1_dot_enrollment__service__pb2.EnrollRequest.SerializeToString,
             biometrik_dot_v1_dot_enrollment__service__pb2.EnrollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportEncounters(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/biometrik.v1.EnrollmentService/ImportEncounters',
+            biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersRequest.SerializeToString,
+            biometrik_dot_v1_dot_enrollment__service__pb2.ImportEncountersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,16 @@ class EnrollmentServiceStub:
     FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
     stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
+    ImportEncounters: _grpc.StreamStreamMultiCallable[_enrollment_service_pb2.ImportEncountersRequest, _enrollment_service_pb2.ImportEncountersResponse]
+    """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
+    tag; an error of one record is the outcome of that record, and the others go on. Every record needs a transaction_id
+    of its own: an import that broke off is run again with the same ids, and what was stored is not stored twice. At most
+    as many records as GetCapabilities states are worked on at once; the server reads on as they finish, and where it has
+    no room it waits and refuses none.
+
+    Possible errors of the stream: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED (no record came for 120 s: end
+    the stream and open another). Those of a record: those of Enroll, and INVALID_ARGUMENT without a transaction_id.
+    """
     OpenSession: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]
     """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
     trait, then the best of them by quality; no finger twice; missing fingers are data; the operator may override with
@@ -100,6 +110,16 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
     FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
     stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    """
+    ImportEncounters: _aio.StreamStreamMultiCallable[_enrollment_service_pb2.ImportEncountersRequest, _enrollment_service_pb2.ImportEncountersResponse]  # type: ignore[assignment]
+    """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
+    tag; an error of one record is the outcome of that record, and the others go on. Every record needs a transaction_id
+    of its own: an import that broke off is run again with the same ids, and what was stored is not stored twice. At most
+    as many records as GetCapabilities states are worked on at once; the server reads on as they finish, and where it has
+    no room it waits and refuses none.
+
+    Possible errors of the stream: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED (no record came for 120 s: end
+    the stream and open another). Those of a record: those of Enroll, and INVALID_ARGUMENT without a transaction_id.
     """
     OpenSession: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]  # type: ignore[assignment]
     """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
@@ -162,6 +182,22 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
         FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
         stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportEncounters(
+        self,
+        request_iterator: _MaybeAsyncIterator[_enrollment_service_pb2.ImportEncountersRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_enrollment_service_pb2.ImportEncountersResponse], _abc.AsyncIterator[_enrollment_service_pb2.ImportEncountersResponse]]:
+        """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
+        tag; an error of one record is the outcome of that record, and the others go on. Every record needs a transaction_id
+        of its own: an import that broke off is run again with the same ids, and what was stored is not stored twice. At most
+        as many records as GetCapabilities states are worked on at once; the server reads on as they finish, and where it has
+        no room it waits and refuses none.
+
+        Possible errors of the stream: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED (no record came for 120 s: end
+        the stream and open another). Those of a record: those of Enroll, and INVALID_ARGUMENT without a transaction_id.
         """
 
     @_abc_1.abstractmethod

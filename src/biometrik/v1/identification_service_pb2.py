@@ -27,15 +27,13 @@ from biometrik.v1 import decision_pb2 as biometrik_dot_v1_dot_decision__pb2
 from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)biometrik/v1/identification_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/sample.proto\"\x9d\x01\n\rSearchOptions\x12*\n\tthreshold\x18\x01 \x01(\x0b\x32\x17.biometrik.v1.Threshold\x12\x18\n\x10without_decision\x18\x02 \x01(\x08\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0emax_candidates\x18\x04 \x01(\r\x12\x1b\n\x13\x65xcluded_subject_id\x18\x05 \x01(\t\"\x9b\x01\n\x0fIdentifyRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12+\n\x07samples\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.SearchOptions\"H\n\x10IdentifyResponse\x12\x34\n\x0eidentification\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"\x88\x01\n\x15IdentifyStoredRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.SearchOptions\"N\n\x16IdentifyStoredResponse\x12\x34\n\x0eidentification\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"R\n\x13IdentifyManyRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.biometrik.v1.IdentifyRequest\"\xc5\x01\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x19\n\x11localized_message\x18\x04 \x01(\t\x12:\n\x08metadata\x18\x05 \x03(\x0b\x32(.biometrik.v1.RequestError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x92\x01\n\x14IdentifyManyResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x36\n\x0eidentification\x18\x02 \x01(\x0b\x32\x1c.biometrik.v1.IdentificationH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.biometrik.v1.RequestErrorH\x00\x42\x08\n\x06result2\x9a\x02\n\x15IdentificationService\x12I\n\x08Identify\x12\x1d.biometrik.v1.IdentifyRequest\x1a\x1e.biometrik.v1.IdentifyResponse\x12[\n\x0eIdentifyStored\x12#.biometrik.v1.IdentifyStoredRequest\x1a$.biometrik.v1.IdentifyStoredResponse\x12Y\n\x0cIdentifyMany\x12!.biometrik.v1.IdentifyManyRequest\x1a\".biometrik.v1.IdentifyManyResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)biometrik/v1/identification_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/sample.proto\"\x9d\x01\n\rSearchOptions\x12*\n\tthreshold\x18\x01 \x01(\x0b\x32\x17.biometrik.v1.Threshold\x12\x18\n\x10without_decision\x18\x02 \x01(\x08\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0emax_candidates\x18\x04 \x01(\r\x12\x1b\n\x13\x65xcluded_subject_id\x18\x05 \x01(\t\"\x9b\x01\n\x0fIdentifyRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12+\n\x07samples\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.SearchOptions\"H\n\x10IdentifyResponse\x12\x34\n\x0eidentification\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"\x88\x01\n\x15IdentifyStoredRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.SearchOptions\"N\n\x16IdentifyStoredResponse\x12\x34\n\x0eidentification\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"R\n\x13IdentifyManyRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.biometrik.v1.IdentifyRequest\"\x92\x01\n\x14IdentifyManyResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x36\n\x0eidentification\x18\x02 \x01(\x0b\x32\x1c.biometrik.v1.IdentificationH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.biometrik.v1.RequestErrorH\x00\x42\x08\n\x06result2\x9a\x02\n\x15IdentificationService\x12I\n\x08Identify\x12\x1d.biometrik.v1.IdentifyRequest\x1a\x1e.biometrik.v1.IdentifyResponse\x12[\n\x0eIdentifyStored\x12#.biometrik.v1.IdentifyStoredRequest\x1a$.biometrik.v1.IdentifyStoredResponse\x12Y\n\x0cIdentifyMany\x12!.biometrik.v1.IdentifyManyRequest\x1a\".biometrik.v1.IdentifyManyResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.identification_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REQUESTERROR_METADATAENTRY']._loaded_options = None
-  _globals['_REQUESTERROR_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SEARCHOPTIONS']._serialized_start=144
   _globals['_SEARCHOPTIONS']._serialized_end=301
   _globals['_IDENTIFYREQUEST']._serialized_start=304
@@ -48,12 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTIFYSTOREDRESPONSE']._serialized_end=752
   _globals['_IDENTIFYMANYREQUEST']._serialized_start=754
   _globals['_IDENTIFYMANYREQUEST']._serialized_end=836
-  _globals['_REQUESTERROR']._serialized_start=839
-  _globals['_REQUESTERROR']._serialized_end=1036
-  _globals['_REQUESTERROR_METADATAENTRY']._serialized_start=989
-  _globals['_REQUESTERROR_METADATAENTRY']._serialized_end=1036
-  _globals['_IDENTIFYMANYRESPONSE']._serialized_start=1039
-  _globals['_IDENTIFYMANYRESPONSE']._serialized_end=1185
-  _globals['_IDENTIFICATIONSERVICE']._serialized_start=1188
-  _globals['_IDENTIFICATIONSERVICE']._serialized_end=1470
+  _globals['_IDENTIFYMANYRESPONSE']._serialized_start=839
+  _globals['_IDENTIFYMANYRESPONSE']._serialized_end=985
+  _globals['_IDENTIFICATIONSERVICE']._serialized_start=988
+  _globals['_IDENTIFICATIONSERVICE']._serialized_end=1270
 # @@protoc_insertion_point(module_scope)

@@ -210,66 +210,6 @@ class IdentifyManyRequest(_message.Message):
 Global___IdentifyManyRequest: _TypeAlias = IdentifyManyRequest  # noqa: Y015
 
 @_typing.final
-class RequestError(_message.Message):
-    """What Identify would have failed with."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    CODE_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    LOCALIZED_MESSAGE_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    code: _builtins.int
-    """The gRPC status code, such as 3 for INVALID_ARGUMENT."""
-    reason: _builtins.str
-    """ErrorInfo.reason."""
-    message: _builtins.str
-    """For logs, in English."""
-    localized_message: _builtins.str
-    """LocalizedMessage: for the operator, in the language of the request."""
-    @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """ErrorInfo.metadata."""
-
-    def __init__(
-        self,
-        *,
-        code: _builtins.int = ...,
-        reason: _builtins.str = ...,
-        message: _builtins.str = ...,
-        localized_message: _builtins.str = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "localized_message", b"localized_message", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RequestError: _TypeAlias = RequestError  # noqa: Y015
-
-@_typing.final
 class IdentifyManyResponse(_message.Message):
     """Response of IdentifyMany; a stream of them."""
 
@@ -285,7 +225,7 @@ class IdentifyManyResponse(_message.Message):
         """The answer."""
 
     @_builtins.property
-    def error(self) -> Global___RequestError:
+    def error(self) -> _context_pb2.RequestError:
         """Why there is none."""
 
     def __init__(
@@ -293,7 +233,7 @@ class IdentifyManyResponse(_message.Message):
         *,
         tag: _builtins.str = ...,
         identification: _decision_pb2.Identification | None = ...,
-        error: Global___RequestError | None = ...,
+        error: _context_pb2.RequestError | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "identification", b"identification", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -15,6 +15,7 @@ from biometrik.client.operations import (
     Operations,
     answer_of_many,
     content,
+    outcome_of_import,
     search_options,
 )
 from biometrik.client.synchronous import pieces
@@ -116,7 +117,7 @@ def test_every_call_is_one_of_the_contract_with_its_own_messages_and_in_the_lang
         called.add(method)
     every = {method.name for service in SERVICES.values() for method in service.methods}
     # Streams are the clients' own; subjects come with their encounters.
-    assert every - called == {"UploadSample", "IdentifyMany", "ListEncounters"}
+    assert every - called == {"UploadSample", "IdentifyMany", "ImportEncounters", "ListEncounters"}
 
 
 def test_every_write_can_be_repeated_and_no_read_carries_an_id() -> None:
@@ -235,15 +236,21 @@ def test_no_gallery_is_not_the_default_gallery() -> None:
     assert (none.WhichOneof("membership"), list(none.galleries.names)) == ("galleries", [])
 
 
-def test_an_answer_of_many_is_an_answer_or_its_error() -> None:
-    failed = identification_service_pb2.RequestError(
+@pytest.mark.parametrize(
+    ("read", "response"),
+    [
+        (answer_of_many, identification_service_pb2.IdentifyManyResponse),
+        (outcome_of_import, enrollment_service_pb2.ImportEncountersResponse),
+    ],
+)
+def test_an_answer_of_many_is_an_answer_or_its_error(read: Any, response: Any) -> None:
+    failed = context_pb2.RequestError(
         code=5, reason="SUBJECT_NOT_FOUND", message="nobody", localized_message="Tidak ada"
     )
-    error = answer_of_many(identification_service_pb2.IdentifyManyResponse(tag="t", error=failed))
+    error = read(response(tag="t", error=failed))
     assert type(error) is SubjectNotFoundError
     assert error.__notes__ == ["Tidak ada"]
-    nothing = answer_of_many(identification_service_pb2.IdentifyManyResponse(tag="t"))
-    assert type(nothing) is ProtocolError
+    assert type(read(response(tag="t"))) is ProtocolError
 
 
 def test_capabilities_are_read_as_values() -> None:

@@ -62,7 +62,16 @@ def test_writes_and_erasures_ask_for_scopes_that_readers_do_not_have() -> None:
     reader = frozenset({Scope.VERIFY, Scope.IDENTIFY, Scope.GALLERY_READ})
     allowed = {rpc.rsplit("/", 1)[-1] for rpc, scopes in RPC_SCOPES.items() if scopes & reader}
     writes = {"Enroll", "EraseSubject", "SetEncounterStatus", "SetEncounterGalleries", "CreateGallery", "DeleteGallery"}
-    writes |= {"OpenSession", "SubmitSample", "MarkMissing", "Override", "RestartTrait", "Finalize", "CancelSession"}
+    writes |= {
+        "ImportEncounters",
+        "OpenSession",
+        "SubmitSample",
+        "MarkMissing",
+        "Override",
+        "RestartTrait",
+        "Finalize",
+        "CancelSession",
+    }
     assert not writes & allowed
     assert {rpc.rsplit("/", 1)[-1] for rpc, scopes in RPC_SCOPES.items() if scopes == {Scope.PRIVACY}} == {
         "EraseSubject"

@@ -1,5 +1,6 @@
 """Admission: as many calls as can be worked on, the next one refused at once."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -82,3 +83,24 @@ def test_the_smallest_houses_keep_their_room_in_a_rush(limit: int, in_a_rush: in
         assert all(_refused(admission) for _ in range(10 * limit))
         first.close()
         assert _refused(admission) == (limit - 1 >= in_a_rush)
+
+
+def test_what_can_wait_waits_until_there_is_room_and_leaves_it_when_it_is_given_up() -> None:
+    async def main() -> None:
+        admission = Admission(1, Metrics())
+        entered: list[int] = []
+
+        async def patient(number: int) -> None:
+            async with admission.in_turn():
+                entered.append(number)
+                await asyncio.sleep(0)
+
+        with admission:
+            waiting = [asyncio.create_task(patient(number)) for number in range(3)]
+            await asyncio.sleep(0.01)
+            assert entered == []
+            waiting[1].cancel()
+        await asyncio.wait(waiting, timeout=30)
+        assert (entered, admission.count) == ([0, 2], 0)
+
+    asyncio.run(main())

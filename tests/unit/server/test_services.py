@@ -21,7 +21,7 @@ from biometrik_server.uploads import Uploads
 
 FILES = sorted(Path(next(iter(biometrik_server.services.__path__))).glob("*.py"))
 #: What is compared by size in a handler counts something of the protocol, and has a name that says what.
-_COUNTS = ("len", "page_size", "_searches_per_stream", "_MAX_TAG")
+_COUNTS = ("len", "page_size", "_searches_per_stream")
 
 
 def _faults(source: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from biometrik.errors import BiometrikError, InvalidInputError
 from biometrik.samples import PreparedSample, Sample
-from biometrik.types import Enrollment, MissingSample, RequestContext, Template
+from biometrik.types import Encounter, Enrollment, MissingSample, RequestContext, Template
 
 #: Groups of records before the models at once: what a model run does on a single core leaves the others to the second.
 GROUPS: Final = 2
@@ -60,6 +60,22 @@ class ImportRecord:
 Imported: TypeAlias = tuple[str, Enrollment | BiometrikError]
 #: A record, and its samples as far as they have been through the models.
 Prepared: TypeAlias = tuple[ImportRecord, Sequence[Sample | PreparedSample]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedEncounter:
+    """One encounter of an export.
+
+    Parameters
+    ----------
+    encounter : Encounter
+        As it is stored.
+    templates : tuple of Template
+        All of it, of any modality and model contract.
+    """
+
+    encounter: Encounter
+    templates: tuple[Template, ...] = field(repr=False)
 
 
 def require_transaction(context: RequestContext) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from biometrik import bulk
-from biometrik.bulk import Imported, ImportRecord, Prepared
+from biometrik.bulk import ExportedEncounter, Imported, ImportRecord, Prepared
 from biometrik.calibration import CalibrationTable, Evidence, load_calibrations
 from biometrik.config import EngineConfig
 from biometrik.errors import (
@@ -606,6 +606,45 @@ class Engine:
             The engine was closed meanwhile, or is another process's.
         """
         return bulk.imported(records, self._prepared, self._imported, images_per_group=self.config.runtime.batch_size)
+
+    def export_encounters(
+        self, *, gallery: str | None = None, context: RequestContext | None = None
+    ) -> Iterator[ExportedEncounter]:
+        """Hand out what is stored of people, biometric data: the event log says first that it leaves, and to whom.
+
+        Encounters that take no part in comparisons are left out. An engine with the same models that enrols these
+        templates, in the same galleries, gives the same answers.
+
+        Parameters
+        ----------
+        gallery : str or None
+            Only encounters in this gallery; None for everybody.
+        context : RequestContext, optional
+            The caller's references, for the event.
+
+        Yields
+        ------
+        ExportedEncounter
+            Oldest first. Of what is enrolled or erased meanwhile some may be among them.
+
+        Raises
+        ------
+        GalleryNotFoundError
+            No gallery has this name.
+        StoreDamagedError
+            An encounter's templates are damaged.
+        StoreUnavailableError
+            The event cannot be written: nothing is handed out.
+        """
+        if gallery == "":
+            raise InvalidInputError("gallery: expected a name, or None for everybody")
+        rows = self._gallery.export(gallery or "", details=_details(context or RequestContext()))
+        while True:
+            with self._call():
+                stored = next(rows, None)
+            if stored is None:
+                return
+            yield ExportedEncounter(stored.encounter, stored.templates)
 
     def same_finger(self, sample: PreparedSample, others: Mapping[Trait, PreparedSample]) -> Trait | None:
         """Say whether a print is of a finger that was presented before under another name.

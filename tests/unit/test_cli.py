@@ -42,6 +42,8 @@ COMMANDS = (
     ("galleries", "list"),
     ("galleries", "create"),
     ("galleries", "delete"),
+    ("import",),
+    ("export",),
     ("models", "list"),
     ("models", "pull"),
     ("record", "inspect"),

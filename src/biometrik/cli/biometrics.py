@@ -1,8 +1,9 @@
 """What commands ask of whoever answers: an engine in this process, or a service somewhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from biometrik.bulk import Imported, ImportRecord
 from biometrik.samples import Sample
 from biometrik.types import (
     Decision,
@@ -73,6 +74,9 @@ class Biometrics(Protocol):
         context: RequestContext | None,
     ) -> Enrollment:
         """Enrol a person."""
+
+    def import_encounters(self, records: Iterable[ImportRecord]) -> Iterator[Imported]:
+        """Enrol many people."""
 
     def erase(self, subject_id: str, *, context: RequestContext | None) -> ErasureCertificate:
         """Erase a person."""

@@ -1,8 +1,11 @@
 """Files that a command leaves behind: whole or not at all, and their owner's alone, for they hold biometric data."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from biometrik.errors import InvalidInputError
 
@@ -24,14 +27,19 @@ def refuse_to_replace(path: Path, *, force: bool) -> None:
 
 
 def write(path: Path, data: bytes, *, force: bool) -> None:
-    """Write a file, mode 0600, so that its name never holds half of it, also after a power cut.
+    """Write a file as :func:`writing` does, all at once."""
+    with writing(path, force=force) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """Give a file to write, mode 0600, whose name never holds half of it, also after a power cut or an error.
 
     Parameters
     ----------
     path : Path
-        Where.
-    data : bytes
-        All of it.
+        Where it is to be when all is written.
     force : bool
         Whether a file that is there may be replaced.
 
@@ -45,7 +53,7 @@ def write(path: Path, data: bytes, *, force: bool) -> None:
         with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             part = Path(file.name)
             try:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
                 refuse_to_replace(path, force=force)

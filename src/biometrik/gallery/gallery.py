@@ -295,6 +295,33 @@ class Gallery:
                 then=lambda made: self._in_order(made.event, lambda: self._searchable.remove_gallery(name, made.event)),
             )
 
+    def export(self, gallery: str = "", *, details: Mapping[str, str] = NO_DETAILS) -> Iterator[Stored]:
+        """Yield active encounters with their templates, oldest first; the log says first that they leave.
+
+        Parameters
+        ----------
+        gallery : str
+            Only encounters in this gallery; "" for all, also those in no gallery.
+        details : mapping of str to str
+            As for every write.
+
+        Raises
+        ------
+        GalleryNotFoundError
+            No gallery has this name.
+        StoreDamagedError
+            An encounter's templates are damaged; the message names it.
+        """
+        with self._write():
+            self._searchable.note(self._store.record_export(gallery, details=details))
+        last = 0
+        while page := self._store.scan(after=last):
+            last = page[-1].number
+            for stored in page:
+                encounter = stored.encounter
+                if encounter.status is EncounterStatus.ACTIVE and (not gallery or gallery in encounter.galleries):
+                    yield stored
+
     # --- reads -----------------------------------------------------------------------------------------------
 
     def search(

@@ -61,6 +61,7 @@ class EventKind(Enum):
     GALLERIES_CHANGED = "GALLERIES_CHANGED"
     GALLERY_CREATED = "GALLERY_CREATED"
     GALLERY_DELETED = "GALLERY_DELETED"
+    EXPORTED = "EXPORTED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,11 @@ class Searchable:
             self._names = tuple(other for other in self._names if other != name)
             self._version = event
 
+    def note(self, event: int) -> None:
+        """Follow an event that changes nobody."""
+        with self._lock:
+            self._version = max(self._version, event)
+
     def search(
         self,
         probe: Features,

@@ -236,6 +236,20 @@ class Store(abc.ABC):
     def quiet(self) -> AbstractContextManager[None]:
         """Give a time without writes: it begins when those under way are done, with all that follows them."""
 
+    @final
+    def record_export(self, gallery: str, *, details: Mapping[str, str] = NO_DETAILS) -> int:
+        """Record that templates are about to leave, of a gallery or ("") of everybody; returns the event's number.
+
+        Raises
+        ------
+        GalleryNotFoundError
+            No gallery has this name.
+        """
+        if gallery:
+            check_id("gallery", gallery)
+        given = Transaction("", "", details).details
+        return self._record_export(gallery, {**given, "gallery": gallery} if gallery else given, datetime.now(UTC))
+
     # --- reads -----------------------------------------------------------------------------------------------
 
     @final
@@ -410,6 +424,10 @@ class Store(abc.ABC):
     def _delete_gallery(
         self, name: str, transaction: Transaction, at: datetime, then: Then[GalleryChange]
     ) -> GalleryChange: ...
+
+    @abc.abstractmethod
+    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
+        """Append the event of an export. ``details`` are whole."""
 
     # --- what a store reads ------------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ of images by :mod:`biometrik.fingerprint` alone.
 """
 
 from biometrik.config import FingerParameters
-from biometrik.errors import InvalidInputError, UnsupportedFormatError
+from biometrik.errors import ImageTooLargeError, InvalidInputError, UnsupportedFormatError
 from biometrik.fingerprint import payload
 from biometrik.fingerprint.matching import MATCHERS
+from biometrik.fingers import FingerprintImage
 from biometrik.formats import cbeff
+from biometrik.formats.image_record import ImageRecord
 from biometrik.formats.minutiae_record import MinutiaeRecord, MinutiaeView, ppi_of
 from biometrik.formats.record_report import (
     NOTHING_STATED,
@@ -23,10 +25,10 @@ from biometrik.formats.record_report import (
 )
 from biometrik.imaging import DEFAULT_LIMITS, ImageLimits
 from biometrik.records.reading import UNKNOWN_PPI, View, chosen, native_type, open_record
-from biometrik.records.writing import RECORD_CONTRACT, quality_of, template_of, written
+from biometrik.records.writing import RECORD_CONTRACT, print_of, quality_of, template_of, written
 from biometrik.types import Template
 
-__all__ = ["RECORD_CONTRACT", "compare", "convert", "inspect", "templates_from_record"]
+__all__ = ["RECORD_CONTRACT", "compare", "convert", "images_from_record", "inspect", "templates_from_record"]
 
 
 def inspect(data: bytes, stated: Stated = NOTHING_STATED) -> RecordReport:
@@ -145,6 +147,42 @@ def templates_from_record(data: bytes, stated: Stated = NOTHING_STATED) -> tuple
     if not isinstance(record, MinutiaeRecord):
         raise UnsupportedFormatError("record: expected minutiae, got images; extract templates of them")
     return tuple(template_of(view) for view in record.views)
+
+
+def images_from_record(
+    data: bytes, stated: Stated = NOTHING_STATED, *, limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[FingerprintImage, ...]:
+    """Return the prints of a record of finger images, or of a CBEFF document of such, in its order.
+
+    Parameters
+    ----------
+    data : bytes
+        As :func:`inspect`.
+    stated : Stated
+        What the octets do not say themselves.
+    limits : ImageLimits
+        Bounds of all of its images together.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The record holds no images, or some that are not decoded here.
+    RecordFormatError
+        Damage that cannot be repaired.
+    ImageError
+        An image that cannot be decoded, or they are beyond ``limits``.
+    ResolutionMissingError
+        An image that does not say its resolution, and neither does ``stated``.
+    """
+    record = open_record(data, stated, limits).record
+    if not isinstance(record, ImageRecord):
+        raise UnsupportedFormatError(
+            "record: expected images, got none; minutiae of another extractor cannot be compared with this library's"
+        )
+    pixels = sum(view.width_px * view.height_px for view in record.views)
+    if pixels > limits.max_pixels:
+        raise ImageTooLargeError(f"record: expected at most {limits.max_pixels} pixels in all, got {pixels}")
+    return tuple(print_of(view, limits) for view in record.views)
 
 
 def compare(probe: bytes, reference: bytes, stated: Stated = NOTHING_STATED) -> RecordSimilarity:

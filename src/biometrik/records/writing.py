@@ -82,18 +82,21 @@ def _image_written(record: ImageRecord, target: RecordType, limits: ImageLimits)
         if view.coding is not ImageCoding.WSQ:
             raise UnsupportedFormatError(f"image: expected WSQ inside for this target, got {view.coding.value}")
         return view.data, ImageRecord((bare,))
-    image = _pixels(view, limits)
+    image = print_of(view, limits)
     if target is _T.RAW8:
         return image.pixels.tobytes(), ImageRecord((replace(bare, ppi=(UNKNOWN_PPI, UNKNOWN_PPI)),))
     return imaging.encode_png(image.pixels, ppi=image.ppi), ImageRecord((bare,))
 
 
-def _pixels(view: ImageView, limits: ImageLimits) -> FingerprintImage:
+def print_of(view: ImageView, limits: ImageLimits) -> FingerprintImage:
+    """Return a view's print, decoded; raises RecordFormatError where it is not as the record says, or ImageError."""
     if view.coding in (ImageCoding.RAW, ImageCoding.PACKED):
         return view.image()
     if view.ppi[0] != view.ppi[1]:
         raise RecordFormatError(f"finger image: expected square pixels, got {view.ppi[0]} × {view.ppi[1]} ppi")
-    image = finger_imaging.decode_print(view.data, ppi=view.ppi[0], limits=limits)
+    image = finger_imaging.decode_print(
+        view.data, ppi=view.ppi[0], position=view.position, impression=view.impression, limits=limits
+    )
     if image.pixels.shape != (view.height_px, view.width_px):
         height, width = image.pixels.shape
         raise RecordFormatError(f"finger image: expected {view.width_px} × {view.height_px}, got {width} × {height}")

@@ -197,6 +197,12 @@ class MemoryStore(Store):
 
         return self._once(transaction, write, then)
 
+    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
+        with self._open():
+            if gallery:
+                check_existing((gallery,), tuple(self._galleries))
+            return self._record(at, EventKind.EXPORTED, details, {})
+
     def _subject(self, subject_id: str) -> Subject:
         with self._open():
             person = self._person(subject_id)

@@ -183,6 +183,12 @@ class SqliteStore(Store):
 
         return self._once(transaction, answers.gallery_change, write, then)
 
+    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
+        with self._database.writing() as connection:
+            if gallery:
+                tables.gallery_number(connection, gallery)
+            return tables.record(connection, at, EventKind.EXPORTED, details)
+
     def _subject(self, subject_id: str) -> Subject:
         with self._database.reading() as connection:
             tables.subject_row(connection, subject_id)

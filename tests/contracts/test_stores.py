@@ -377,6 +377,23 @@ def test_numbers_are_never_given_twice(store: Store) -> None:
     assert store.enroll(_new("A-1", 1)).number > first.number
 
 
+def test_an_export_is_an_event_that_says_who_asked_and_changes_nobody(store: Store) -> None:
+    store.enroll(_new("A-1"))
+    before = store.subjects()
+    every = store.record_export("", details={"operator_ref": "M. Bauer"})
+    one = store.record_export(DEFAULT_GALLERY)
+    first, second = store.events(after=every - 1)
+    assert (first.sequence, second.sequence, store.last_event()) == (every, one, one)
+    assert (first.kind, first.details) == (EventKind.EXPORTED, {"operator_ref": "M. Bauer"})
+    assert (second.subject_id, second.details) == ("", {"gallery": DEFAULT_GALLERY})
+    assert store.subjects() == before
+    with pytest.raises(GalleryNotFoundError):
+        store.record_export("nowhere")
+    with pytest.raises(InvalidInputError):
+        store.record_export("", details={"gallery": "mine"})
+    assert store.last_event() == one
+
+
 def test_a_status_changes_once(store: Store) -> None:
     first = store.enroll(_new("A-1", 1))
     encounter_id = first.encounter.encounter_id

@@ -160,6 +160,19 @@ def test_images_go_in_and_out_pixel_by_pixel() -> None:
     np.testing.assert_array_equal(decode_print(records.convert(raw.data, T.PNG, stated).data).pixels, PIXELS)
 
 
+def test_the_prints_of_a_record_come_out_as_they_went_in() -> None:
+    whole = replace(ImageView.of(PRINT), data=encode_png(PIXELS), coding=ImageCoding.PNG)
+    record = _images(ImageView.of(PRINT), whole)
+    for data in (record, records.convert(record, T.CBEFF_XML).data):
+        for image in records.images_from_record(data):
+            np.testing.assert_array_equal(image.pixels, PIXELS)
+            assert (image.position, image.ppi, image.impression) == (PRINT.position, PRINT.ppi, PRINT.impression)
+    with pytest.raises(UnsupportedFormatError, match="expected images"):
+        records.images_from_record(ONE)
+    with pytest.raises(ImageTooLargeError):
+        records.images_from_record(record, limits=ImageLimits(max_pixels=2 * PIXELS.size - 1))
+
+
 def test_compressed_images_of_a_record_are_kept_as_they_are() -> None:
     view = replace(ImageView.of(PRINT), data=encode_png(PIXELS), coding=ImageCoding.PNG)
     made = records.convert(_images(view), T.ISO_19794_4_2005)

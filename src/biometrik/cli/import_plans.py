@@ -127,7 +127,7 @@ def planned(source: Path) -> tuple[int, Iterator[Planned]]:
             names = sorted(entry.name for entry in os.scandir(source) if not entry.name.startswith("."))
             return len(names), _of_folder(source, names)
         if source.suffix.lower() == ".csv":
-            return _lines_in(source), _of_table(source)
+            return max(0, _lines_in(source) - 1), _of_table(source)
         if source.suffix.lower() in (".jsonl", ".ndjson"):
             return _lines_in(source), _of_lines(source)
     except OSError as error:
@@ -361,8 +361,11 @@ def _row(line: str, delimiter: str) -> list[str]:
 
 
 def _lines_in(source: Path) -> int:
+    count, last = 0, b"\n"
     with source.open("rb") as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+        while piece := file.read(1 << 20):
+            count, last = count + piece.count(b"\n"), piece[-1:]
+    return count + (last != b"\n")
 
 
 def _lines(source: Path) -> Iterator[tuple[str, "str | Fault"]]:

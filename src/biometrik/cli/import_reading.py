@@ -141,10 +141,13 @@ def read_within(root: Path, name: str) -> bytes:
             raise InvalidInputError(f"file: expected one below {root}, got {name!a:.200}; copy it there")
         # What became a link or a pipe since is not followed, and does not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InvalidInputError(f"file: expected an image, got a folder or device at {name!a:.200}")
-            return file.read(DEFAULT_LIMITS.max_bytes + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(DEFAULT_LIMITS.max_bytes + 1)
+        finally:
+            os.close(descriptor)
     except InvalidInputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:  # also names with NUL, and links in a ring

@@ -85,12 +85,16 @@ class Admission:
             self._pressure, self._refused_at = pressure + 1, now
             raise QueueFullError("service: no room for another call; try again in a moment")
 
-    @asynccontextmanager
-    async def in_turn(self) -> AsyncIterator[None]:
-        """Wait for room, for what can wait: a quarter of it stays with the calls that cannot."""
+    async def room(self) -> None:
+        """Return when there is room for what can wait: a quarter of it stays with the calls that cannot."""
         while self.count >= self._limit_in_a_rush:
             self._left.clear()
             await self._left.wait()
+
+    @asynccontextmanager
+    async def in_turn(self) -> AsyncIterator[None]:
+        """Wait for :meth:`room`, and take it."""
+        await self.room()
         with self:
             yield
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
+from biometrik.bulk import MAX_TAG
 from biometrik.errors import BiometrikError, InvalidInputError
 from biometrik.reasons import Locale
 from biometrik.v1 import context_pb2
@@ -15,12 +16,13 @@ _log = logging.getLogger(__name__)
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-#: Most characters of what a client calls its request.
-MAX_TAG: Final = 128
-
 
 async def answered(
-    requests: AsyncIterator[Q], answer: Callable[[Q], Coroutine[Any, Any, A]], *, at_once: int
+    requests: AsyncIterator[Q],
+    answer: Callable[[Q], Coroutine[Any, Any, A]],
+    *,
+    at_once: int,
+    room: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[A]:
     """Yield the answers of a stream's requests as they are ready; the next request is read when there is room.
 
@@ -32,17 +34,25 @@ async def answered(
         Answers one; raises nothing but for a fault of the software.
     at_once : int
         Most requests that are worked on.
+    room : callable, optional
+        Waited for before each request is read, so that those of many streams do not wait in memory.
     """
+
+    async def read() -> Q | None:
+        if room is not None:
+            await room()
+        return await anext(requests, None)
+
     working: set[asyncio.Task[A]] = set()
     # Reading is a task beside the work: a client may wait for an answer before it asks on.
-    reading: set[asyncio.Task[Q | None]] = {_next(requests)}
+    reading: set[asyncio.Task[Q | None]] = {asyncio.create_task(read())}
     try:
         while working or reading:
             ready = reading if len(working) < at_once else set()
             await asyncio.wait([*working, *ready], return_when=asyncio.FIRST_COMPLETED)
-            for read in [task for task in ready if task.done()]:
-                request = read.result()
-                reading = set() if request is None else {_next(requests)}
+            for request_read in [task for task in ready if task.done()]:
+                request = request_read.result()
+                reading = set() if request is None else {asyncio.create_task(read())}
                 if request is not None:
                     working.add(asyncio.create_task(answer(request)))
             for answer_of_one in [task for task in working if task.done()]:
@@ -72,10 +82,3 @@ def error_to_wire(error: Exception, locale: Locale) -> context_pb2.RequestError:
         localized_message=failure.localized,
         metadata=dict(failure.metadata),
     )
-
-
-def _next(requests: AsyncIterator[Q]) -> asyncio.Task[Q | None]:
-    async def read() -> Q | None:
-        return await anext(requests, None)
-
-    return asyncio.create_task(read())

@@ -171,6 +171,24 @@ def test_one_of_a_few_and_one_encounter(office: Running, enrolled: Path, album: 
     assert office("subjects", "erase", "A-2", "--yes")[1]["certificate"]["subject_id"] == "A-2"
 
 
+def test_an_import_into_the_service_is_the_same_and_goes_on(office: Running, album: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    for number, name in enumerate(("ada.jpg", "bob.jpg", "broken.jpg")):
+        (people / f"I-{number}").mkdir(parents=True)
+        (people / f"I-{number}" / "front.jpg").write_bytes((album / name).read_bytes())
+    words, outcomes = ("import", people, "--report"), {"ENROLLED": 2, "FAILURE_TO_ENROLL": 1}
+    code, there = office(*words, tmp_path / "there.jsonl")
+    own_code, here = command(*words, tmp_path / "here.jsonl", "--db", tmp_path / "own.db")
+    assert (code, there["outcomes"], there["into"]) == (INCONCLUSIVE, outcomes, office.address)
+    assert (own_code, here["outcomes"]) == (INCONCLUSIVE, outcomes)
+    assert office(*words, tmp_path / "there.jsonl")[1]["outcomes"] == {"SKIPPED": 2, "FAILURE_TO_ENROLL": 1}
+    code, answer = office(*words, tmp_path / "gate.jsonl", token="gate")
+    assert (code, answer["error"]["reason"]) == (ERROR, "PERMISSION_DENIED")
+    for number in range(2):
+        assert len(office("subjects", "show", f"I-{number}")[1]["encounters"]) == 1
+        assert office("subjects", "erase", f"I-{number}", "--yes")[0] == OK
+
+
 def test_the_register_is_the_service_s(office: Running, enrolled: Path) -> None:
     assert [row["subject_id"] for row in office("subjects", "--limit", "1")[1]["subjects"]] == ["A-1"]
     _, made = office("galleries", "create", "watch", "--kind", "watchlist", "--legal-basis", "Act 1")

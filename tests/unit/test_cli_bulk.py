@@ -1,5 +1,6 @@
 """Import and export by the command: every record's outcome, runs that go on, what is hostile, and a round trip."""
 
+import base64
 import json
 import os
 import stat
@@ -10,17 +11,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from biometrik.cli import app, import_reading
+from biometrik.cli import app
+from biometrik.cli.import_plans import Plan, planned
 from biometrik.cli.import_reading import Reader, ahead, read_within
 from biometrik.cli.import_report import Report
 from biometrik.config import EngineConfig, RuntimeParameters
 from biometrik.demo.photographs import ASTRONAUT, CAT, GROUP, find, jpeg
 from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, StoreUnavailableError
+from biometrik.fingers import FingerPosition
 from biometrik.formats.record_report import RecordType, Stated
 from biometrik.gallery.records import EventKind
 from biometrik.imaging import encode_png
 from biometrik.records import convert
+from biometrik.samples import decoded, decoded_print
 from biometrik.synthetic.fingerprints import draw_finger
 from biometrik.synthetic.impressions import draw_impression
 from biometrik.types import EncounterStatus, FaceImage, GalleryKind, RequestContext
@@ -92,7 +96,7 @@ def _templates(folder: Path, count: int, name: str = "people.jsonl", **fields: o
     rows = []
     for number in range(count):
         octets = random_template(f"s{number}", contract).to_bytes()
-        rows.append({"subject": f"S-{number}", "template": import_reading.base64.b64encode(octets).decode(), **fields})
+        rows.append({"subject": f"S-{number}", "template": base64.b64encode(octets).decode(), **fields})
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "ascii")
     return source
 
@@ -299,14 +303,13 @@ def test_reading_ahead_keeps_the_order_and_stops_when_given_up() -> None:
 
 
 def test_the_same_record_has_the_same_transaction_wherever_it_lies(tmp_path: Path, images: dict[str, bytes]) -> None:
-    from biometrik.cli.import_plans import planned
-
-    found = set()
+    found: set[str] = set()
     for root in (tmp_path / "one", tmp_path / "two"):
         (root / "A-1").mkdir(parents=True)
         (root / "A-1" / f"{root.name}.jpg").write_bytes(images["ada"])
         (plan,) = planned(root)[1]
-        found.add(Reader(root, ppi=float(len(found) + 500)).record("1", plan).context.transaction_id)  # type: ignore[arg-type]
+        assert isinstance(plan, Plan)
+        found.add(Reader(root, ppi=float(len(found) + 500)).record("1", plan).context.transaction_id)
     assert len(found) == 1
 
 
@@ -314,9 +317,6 @@ def test_the_same_record_has_the_same_transaction_wherever_it_lies(tmp_path: Pat
 
 
 def _office(folder: Path, images: dict[str, bytes]) -> None:
-    from biometrik.fingers import FingerPosition
-    from biometrik.samples import decoded, decoded_print
-
     ada = decoded(images["ada"])
     group = FaceImage.from_file(find(GROUP))
     right = decoded_print(images["right"], ppi=500, position=FingerPosition.RIGHT_INDEX)

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from biometrik import wire
-from biometrik.bulk import require_transaction
+from biometrik.bulk import MAX_TAG, require_transaction
 from biometrik.engine import require_consent
 from biometrik.gallery.records import check_id
 from biometrik.types import Enrollment
@@ -17,7 +17,7 @@ from biometrik_server.calls import CURRENT, Admission
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
 from biometrik_server.sessions import Session, Sessions
-from biometrik_server.streams import MAX_TAG, answered, check_tag, error_to_wire
+from biometrik_server.streams import answered, check_tag, error_to_wire
 
 
 class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
@@ -48,7 +48,10 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         request_iterator: AsyncIterator[pb.ImportEncountersRequest],
         context: "grpc.aio.ServicerContext[pb.ImportEncountersRequest, pb.ImportEncountersResponse]",
     ) -> AsyncIterator[pb.ImportEncountersResponse]:
-        async for answer in answered(request_iterator, self._one_of_many, at_once=self._records_per_stream):
+        answers = answered(
+            request_iterator, self._one_of_many, at_once=self._records_per_stream, room=self._admission.room
+        )
+        async for answer in answers:
             yield answer
 
     async def OpenSession(

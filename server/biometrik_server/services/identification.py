@@ -6,6 +6,7 @@ from functools import partial
 import grpc
 
 from biometrik import wire
+from biometrik.bulk import MAX_TAG
 from biometrik.errors import InvalidInputError
 from biometrik.types import Identification
 from biometrik.v1 import identification_service_pb2 as pb
@@ -13,7 +14,7 @@ from biometrik.v1 import identification_service_pb2_grpc
 from biometrik_server.calls import CURRENT, Admission
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
-from biometrik_server.streams import MAX_TAG, answered, check_tag, error_to_wire
+from biometrik_server.streams import answered, check_tag, error_to_wire
 
 _DEFAULT_CANDIDATES = 10
 

@@ -74,8 +74,10 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
+        with self._writing:  # whoever reads on for a while on another thread must not meet another file
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
 
     def has(self, transaction: str) -> bool:
         """Whether an earlier run enrolled this."""

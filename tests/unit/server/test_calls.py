@@ -104,3 +104,19 @@ def test_what_can_wait_waits_until_there_is_room_and_leaves_it_when_it_is_given_
         assert (entered, admission.count) == ([0, 2], 0)
 
     asyncio.run(main())
+
+
+def test_what_can_wait_leaves_a_quarter_to_what_cannot() -> None:
+    async def main() -> None:
+        admission = Admission(8, Metrics())
+        with ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(admission)
+            async with admission.in_turn():
+                assert admission.count == 6
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(admission.room(), 0.01)
+                with admission, admission:
+                    assert admission.count == 8
+
+    asyncio.run(main())

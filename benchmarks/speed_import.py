@@ -1,8 +1,10 @@
 """An import against the same records enrolled one by one: photographs, prints, and ready templates, in turns."""
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -93,12 +95,8 @@ def _workloads(options: Options) -> dict[str, list[Load]]:
         raise NotRunError("scikit-image, whose photograph is enrolled, is not installed; run scripts/setup")
     person, random = FaceImage.from_file(shipped), np.random.default_rng(_SEED)
     photographs = [_photograph(person, random) for _ in range(_RECORDS["photographs"])]
-    prints = [
-        encode_png(draw_impression(draw_finger(_SEED, finger), 0).image.pixels, ppi=500)
-        for finger in range(_RECORDS["prints"])
-    ]
     with Engine.open(":memory:", engine_config(options)) as engine:
-        contract = engine.model_contract_id
+        contract, prints = engine.model_contract_id, _good_prints(engine)
     vectors = draw_embeddings(_SEED, range(_RECORDS["templates"]))
     templates = [Template(Modality.FACE, contract, vector.astype("<f4").tobytes()) for vector in vectors]
     return {
@@ -106,6 +104,19 @@ def _workloads(options: Options) -> dict[str, list[Load]]:
         "prints": [partial(decoded_print, data, position=FingerPosition.RIGHT_INDEX) for data in prints],
         "templates": [partial(_ready, template) for template in templates],
     }
+
+
+def _good_prints(engine: Engine) -> list[bytes]:
+    # Synthetic impressions differ in quality as real ones do: those that no enrolment would take are left out.
+    good: list[bytes] = []
+    for finger in itertools.count():
+        image = draw_impression(draw_finger(_SEED, finger), 0).image
+        (report,) = engine.quality([replace(image, position=FingerPosition.RIGHT_INDEX)])
+        if report.quality is not None and report.quality.acceptable:
+            good.append(encode_png(image.pixels, ppi=500))
+        if len(good) == _RECORDS["prints"]:
+            break
+    return good
 
 
 def _ready(template: Template) -> Template:

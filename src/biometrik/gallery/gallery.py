@@ -313,7 +313,11 @@ class Gallery:
             An encounter's templates are damaged; the message names it.
         """
         with self._write():
-            self._searchable.note(self._store.record_export(gallery, details=details))
+            self._store.record_export(
+                gallery,
+                details=details,
+                then=lambda event: self._in_order(event, lambda: self._searchable.note(event)),
+            )
         last = 0
         while page := self._store.scan(after=last):
             last = page[-1].number

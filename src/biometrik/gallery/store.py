@@ -45,7 +45,7 @@ A = TypeVar("A", bound=Answer)
 Then: TypeAlias = Callable[[A], object]
 
 
-def _nothing(_: Answer) -> None: ...
+def _nothing(_: object) -> None: ...
 
 
 class Store(abc.ABC):
@@ -237,7 +237,9 @@ class Store(abc.ABC):
         """Give a time without writes: it begins when those under way are done, with all that follows them."""
 
     @final
-    def record_export(self, gallery: str, *, details: Mapping[str, str] = NO_DETAILS) -> int:
+    def record_export(
+        self, gallery: str, *, details: Mapping[str, str] = NO_DETAILS, then: Callable[[int], object] = _nothing
+    ) -> int:
         """Record that templates are about to leave, of a gallery or ("") of everybody; returns the event's number.
 
         Raises
@@ -248,7 +250,8 @@ class Store(abc.ABC):
         if gallery:
             check_id("gallery", gallery)
         given = Transaction("", "", details).details
-        return self._record_export(gallery, {**given, "gallery": gallery} if gallery else given, datetime.now(UTC))
+        whole = {**given, "gallery": gallery} if gallery else given
+        return self._record_export(gallery, whole, datetime.now(UTC), then)
 
     # --- reads -----------------------------------------------------------------------------------------------
 
@@ -426,7 +429,9 @@ class Store(abc.ABC):
     ) -> GalleryChange: ...
 
     @abc.abstractmethod
-    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
+    def _record_export(
+        self, gallery: str, details: Mapping[str, str], at: datetime, then: Callable[[int], object]
+    ) -> int:
         """Append the event of an export. ``details`` are whole."""
 
     # --- what a store reads ------------------------------------------------------------------------------------

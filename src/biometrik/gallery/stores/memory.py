@@ -197,11 +197,15 @@ class MemoryStore(Store):
 
         return self._once(transaction, write, then)
 
-    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
+    def _record_export(
+        self, gallery: str, details: Mapping[str, str], at: datetime, then: Callable[[int], object]
+    ) -> int:
         with self._open():
             if gallery:
                 check_existing((gallery,), tuple(self._galleries))
-            return self._record(at, EventKind.EXPORTED, details, {})
+            event = self._record(at, EventKind.EXPORTED, details, {})
+            then(event)
+            return event
 
     def _subject(self, subject_id: str) -> Subject:
         with self._open():

@@ -183,11 +183,15 @@ class SqliteStore(Store):
 
         return self._once(transaction, answers.gallery_change, write, then)
 
-    def _record_export(self, gallery: str, details: Mapping[str, str], at: datetime) -> int:
-        with self._database.writing() as connection:
+    def _record_export(
+        self, gallery: str, details: Mapping[str, str], at: datetime, then: Callable[[int], object]
+    ) -> int:
+        def write(connection: sqlite3.Connection) -> int:
             if gallery:
                 tables.gallery_number(connection, gallery)
             return tables.record(connection, at, EventKind.EXPORTED, details)
+
+        return self._database.write(write, then)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._database.reading() as connection:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks.history import NotRunError, Result
+from benchmarks.history import Bar, NotRunError, Result
 from benchmarks.options import Options
 from benchmarks.race import quartiles, ratios
 from benchmarks.render import table
@@ -57,7 +57,7 @@ def run(options: Options) -> Result:
                     elapsed = _timed(Path(folder) / f"{workload}-{way}-{turn}.db", options, loads, way)
                     if turn >= 0:
                         passes[way].append(elapsed)
-    figures = {
+    figures: dict[str, Any] = {
         workload: {
             "records": _RECORDS[workload],
             **{way: list(quartiles([_RECORDS[workload] / s for s in found])) for way, found in passes.items()},
@@ -65,7 +65,11 @@ def run(options: Options) -> Result:
         }
         for workload, passes in seconds.items()
     }
-    return Result({"rounds": rounds, "records": _RECORDS}, figures, ())
+    bars = tuple(
+        Bar(f"{workload}, times as fast as one by one", 1.0, ratio[0], at_most=False, low=ratio[1], high=ratio[2])
+        for workload, ratio in ((workload, found["ratio"]) for workload, found in figures.items())
+    )
+    return Result({"rounds": rounds, "records": _RECORDS}, figures, bars)
 
 
 def render(run: Mapping[str, Any], _: Path) -> str:

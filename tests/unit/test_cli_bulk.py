@@ -1,6 +1,7 @@
 """Import and export by the command: every record's outcome, runs that go on, what is hostile, and a round trip."""
 
 import base64
+import errno
 import json
 import os
 import stat
@@ -249,6 +250,26 @@ def test_what_is_no_report_is_left_as_it_is(tmp_path: Path, content: bytes) -> N
     with pytest.raises(InvalidInputError, match="expected a line of an import's report"):
         Report(path, "here")
     assert path.read_bytes() == content
+
+
+def test_a_full_disk_leaves_whole_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write = tmp_path / "r.jsonl", os.write
+
+    def nearly_full(file: int, data: bytes) -> int:
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data[:20])
+
+    with Report(path, "here") as report:
+        report.add("line 1", "A-1", "t-1", "ENROLLED")
+        whole = path.read_bytes()
+        monkeypatch.setattr(os, "write", nearly_full)
+        with pytest.raises(InvalidInputError, match="No space left"):
+            report.add("line 2", "A-2", "t-2", "ENROLLED")
+        assert (path.read_bytes(), report.counts) == (whole, {"ENROLLED": 1})
+        monkeypatch.undo()
+    with pytest.raises(InvalidInputError, match="report: expected"):  # closed: another file may have its number
+        report.add("line 3", "A-3", "t-3", "ENROLLED")
 
 
 def test_one_run_at_a_time_writes_a_report_and_links_are_not_followed(tmp_path: Path) -> None:

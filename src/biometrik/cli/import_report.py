@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -84,7 +85,7 @@ class Report:
         return transaction in self._done
 
     def add(self, record: str, subject: str, transaction: str, outcome: str, **said: object) -> None:
-        """Write what became of a record."""
+        """Write what became of a record; raises InvalidInputError where the disk is full or gone."""
         row: Json = {
             "format": FORMAT,
             "record": record[:_MAX_NAME],
@@ -96,9 +97,17 @@ class Report:
         }
         line = memoryview(json.dumps(row, allow_nan=False).encode("ascii") + b"\n")
         with self._writing:
+            if self._file < 0:
+                raise InvalidInputError("report: expected an open one, got one that was closed")
+            start = os.fstat(self._file).st_size
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError as error:
+                with suppress(OSError):  # a disk that is full took a part: no half line may stand before others
+                    os.ftruncate(self._file, start)
+                raise InvalidInputError(f"report: expected one that can be written, got {error.strerror}") from None
             self.counts[outcome] += 1
-            while line:  # a disk that is nearly full takes a part
-                line = line[os.write(self._file, line) :]
 
     def skip(self) -> None:
         """Count a record that is done already."""

@@ -41,7 +41,7 @@ _POSITIONS: Final = (2, 7)
 #: Mated searches: of subjects whose templates are drawn, and of subjects whose prints are drawn as images.
 _DRAWN_PROBES: Final = 380
 _IMAGED_PROBES: Final = 20
-#: Searches in both forms: of drawn images all, of others so many, spread over all. An exhaustive one takes half a second.
+#: Searches in both forms, spread over all, and all of drawn images besides: an exhaustive one takes half a second.
 _BOTH: Final = 100
 #: Standard deviations of a two-sided 95 % interval.
 _SPREAD: Final = 1.96

@@ -50,7 +50,7 @@ def screen_many(
         t = chosen[i]
         b0, b1 = references.offsets[t], references.offsets[t + 1]
         nb = b1 - b0
-        if i + 1 < len(chosen):  # after a glance the next one lies anywhere: half of the time was waiting for memory
+        if i + 1 < len(chosen):  # after a glance the next one lies anywhere: most of the time was waiting for memory
             after = chosen[i + 1]
             for b in range(DIRECTIONS * references.offsets[after], DIRECTIONS * references.offsets[after + 1], _LINE):
                 fetch(references.words, b)

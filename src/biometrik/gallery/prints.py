@@ -348,7 +348,8 @@ def _runs(positions: NDArray[np.int8]) -> list[tuple[int, int]]:
 def _rows(positions: NDArray[np.int8], position: int, searched: NDArray[np.bool_]) -> NDArray[np.int64]:
     # Those of one position, which lie side by side.
     start, stop = np.searchsorted(positions, np.array([position, position + 1], dtype=np.int8))
-    return start + np.flatnonzero(searched[start:stop])
+    rows: NDArray[np.int64] = start + np.flatnonzero(searched[start:stop])
+    return rows
 
 
 def _singles(pack: Pack) -> tuple[Pack, ...]:

@@ -41,7 +41,7 @@ _POSITIONS: Final = (2, 7)
 #: Mated searches: of subjects whose templates are drawn, and of subjects whose prints are drawn as images.
 _DRAWN_PROBES: Final = 380
 _IMAGED_PROBES: Final = 20
-#: Searches in both forms, spread over all: an exhaustive one takes half a second.
+#: Searches in both forms, spread over all, and all of drawn images besides: an exhaustive one takes half a second.
 _BOTH: Final = 100
 #: Standard deviations of a two-sided 95 % interval.
 _SPREAD: Final = 1.96
@@ -84,6 +84,7 @@ def run(options: Options) -> Result:
     found: dict[str, list[Found]] = {"drawn": [], "imaged": []}
     compared = []
     both = set(np.linspace(0, len(probes) - 1, _BOTH).round().astype(int).tolist())
+    both |= {i for i, (kind, _, _) in enumerate(probes) if kind == "imaged"}
     for i, (kind, number, prints) in enumerate(probes):
         packs = {p: matcher.prepare(m) for p, m in zip(_POSITIONS, prints, strict=True)}
         best = {}

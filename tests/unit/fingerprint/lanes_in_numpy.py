@@ -14,6 +14,7 @@ def _store(array: Any, index: int, lanes: Any) -> None:
 TWINS: Final[dict[str, Any]] = {
     "load": lambda array, index: array[index : index + LANES].copy(),
     "store": _store,
+    "fetch": lambda array, index: None,
     "spread": lambda x: np.full(LANES, x),
     "places": lambda index: np.arange(index, index + LANES, dtype=np.int32),
     "count_bits": lambda words: np.bitwise_count(words).astype(np.uint64),

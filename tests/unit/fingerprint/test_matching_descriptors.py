@@ -110,7 +110,7 @@ def test_a_sketch_keeps_two_opposite_directions_of_each_cell() -> None:
     codes = np.zeros((5, 4), dtype=np.uint64)
     codes[np.arange(4), np.arange(4)] = full
     codes[4] = full
-    directions = np.float32([0.1, 0.8, 3.2, 6.28, 0])
+    directions = np.array([0.1, 0.8, 3.2, 6.28, 0], dtype=np.float32)
     words = sketches(codes, directions)
     assert (words[:, 0] >> np.uint64(61)).tolist() == [0, 1, 4, 7, 0]
     words[:, 0] &= full

@@ -9,7 +9,7 @@ reference comes by once: there is nothing to be gathered across lanes before the
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +69,14 @@ def glance_many(probe: Packed, references: Packed, chosen: NDArray[np.int64], pr
 
 
 @kernel
-def _vote(best: NDArray[np.int32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+def _vote(best: Any, scale: Any) -> Any:
     similarity = real(best) * scale
     square = similarity * similarity
     return square * square
 
 
 @kernel
-def _cosine(eighths: NDArray[np.int32]) -> NDArray[np.float32]:
+def _cosine(eighths: Any) -> Any:
     k = real(eighths & _EIGHTHS)
     z = larger(k - _FOUR, _FOUR - k) - TWO
     return z * (_SLOPE - z * z * _CUBE)

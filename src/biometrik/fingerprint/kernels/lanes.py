@@ -134,6 +134,18 @@ def _store(_context: Any, array: Any, _index: Any, value: Any) -> Any:
     return types.void(array, types.int64, value), build
 
 
+def _fetch(_context: Any, array: Any, _index: Any) -> Any:
+    def build(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT32, _INT32, _INT32])
+        # To be read, into all caches, data.
+        builder.call(_declare(builder.module, kind, "llvm.prefetch.p0"), [place, _INT32(0), _INT32(3), _INT32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), build
+
+
 def _all(_context: Any, value: Any) -> Any:
     return Lanes(value)(value), lambda _target, builder, _signature, arguments: _same(builder, *arguments)
 
@@ -218,6 +230,8 @@ def _nothing_at(_context: Any, values: Any, places: Any, _place: Any) -> Any:
 #: ``load(array, i)``: lanes from ``array[i]`` on; ``store(array, i, lanes)`` puts them back.
 load: Any = intrinsic(_load)
 store: Any = intrinsic(_store)
+#: ``fetch(array, i)``: bring what is at ``array[i]`` near, to be read soon; beyond the array nothing happens.
+fetch: Any = intrinsic(_fetch)
 #: ``spread(x)``: the scalar in all lanes. ``places(i)``: i, i + 1, …, int32.
 spread: Any = intrinsic(_all)
 places: Any = intrinsic(_from)

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -30,11 +33,13 @@ from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import Event, EventKind
 from biometrik.gallery.searching import Hit, SearchResult
-from biometrik.gallery.store import STORES
+from biometrik.gallery.store import STORES, Store
 from biometrik.types import FACE, EncounterStatus, Modality, Template, Trait
 from tests.unit.gallery.test_prints import Nearness, Numbers, alike
 
 _D: Final = 12
+#: Those that need no GPU.
+_INDEXES: Final = ("int8-certified", "faiss-flat")
 _FINGER: Final = Trait(Modality.FINGER, 2)
 #: Faces and prints come from a small pool, so that there are ties; subjects too, so that they have several encounters.
 _POOL: Final = 40
@@ -95,7 +100,7 @@ class _Office:
 
 @contextmanager
 def opened() -> Iterator[Callable[..., list[Failure]]]:
-    """Yield what runs rounds, each with a gallery of its own, the indexes in turns."""
+    """Yield what runs rounds, each with a gallery of its own, the indexes and stores in turns."""
     with ExitStack() as stack:
         # Few encounters have to do for what a million do: moving of rows, work in portions, threads.
         for name, value in (("_SPARE_LEAST", 4), ("_MOVED", 3), ("_OVERWRITTEN", 2)):
@@ -121,20 +126,28 @@ def run(count: int, seed: int, start: int, writes: int = _WRITES) -> list[Failur
 
 
 def _round(index: int, seed: int, writes: int) -> list[Failure]:
-    names = INDEXES.names()
-    name = names[index % len(names)]
-    store = STORES.load("memory").open(":memory:")
-    gallery = Gallery(
+    kinds = list(product(_INDEXES, STORES.names()))
+    kind, kept = kinds[index % len(kinds)]
+    name = f"{kind}, {kept}"
+    with TemporaryDirectory() as folder:
+        return _checked(index, seed, writes, name, _gallery(kind, STORES.load(kept).open(Path(folder) / "office.db")))
+
+
+def _gallery(index: str, store: Store) -> Gallery:
+    return Gallery(
         store,
-        INDEXES.load(name)(_D),
+        INDEXES.load(index)(_D),
         PrintIndex(Nearness, 10**6),
         owns=lambda template: template.model_contract_id == "soak@1",
         features_of=lambda people: [_features_of(templates) for templates in people],
     )
+
+
+def _checked(index: int, seed: int, writes: int, name: str, gallery: Gallery) -> list[Failure]:
     office = _Office(gallery)
     failures: list[Failure] = []
     try:
-        office.gallery.create_gallery("watch")
+        gallery.create_gallery("watch")
         office.acknowledged = gallery.events(limit=1000)[-1].sequence
         with ThreadPoolExecutor(_WRITERS + _SEARCHERS) as pool:
             writers = [

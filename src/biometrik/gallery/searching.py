@@ -59,6 +59,7 @@ class _Found:
     numbers: NDArray[np.int64]
     similar: Mapping[Trait, NDArray[np.float32]]
     pairs: Mapping[Trait, NDArray[np.int64]]
+    near: NDArray[np.int64]  # those among them that were found as the most alike faces of all others
     exhaustive: bool  # whether no finger was only screened
     complete: bool  # whether these are all that can be compared
 
@@ -230,7 +231,11 @@ class Searchable:
             while True:
                 found = _found(sight, probe, selection.numbers, marked, asked)
                 hits = self._grouped(sight, found, count, names, excluding, shown, fuse)
-                if len(hits) == min(count, subjects) or found.complete:
+                if found.complete:
+                    break
+                # Faces are enough where so many subjects have them: whoever was not asked for is behind all of these.
+                behind = len(found.near) < asked or self._subjects_of(sight, found.near, excluding) >= count
+                if behind and len(hits) == min(count, subjects):
                     break
                 asked *= 4
             coverage = SearchCoverage(
@@ -258,6 +263,10 @@ class Searchable:
     def _over(self, sight: _Sight) -> None:
         with self._membership:
             self._sights.remove(sight)
+
+    def _subjects_of(self, sight: _Sight, numbers: NDArray[np.int64], excluding: str) -> int:
+        with self._membership:
+            return len({sight.member(number).subject_id for number in numbers.tolist()} - {excluding})
 
     def _grouped(
         self,
@@ -324,7 +333,7 @@ def _found(
     sight: _Sight, probe: Features, allowed: NDArray[np.int64] | None, marked: NDArray[np.bool_] | None, asked: int
 ) -> _Found:
     # The candidates by prints, the faces most alike among all others, and each compared by every trait.
-    numbers = np.empty(0, dtype=np.int64)
+    numbers = near = np.empty(0, dtype=np.int64)
     exhaustive = complete = True
     if marked is not None:
         numbers, exhaustive = sight.prints.candidates(probe.prints, marked, asked)
@@ -346,7 +355,7 @@ def _found(
         prints = sight.prints.compare(probe.prints, numbers)
         similar |= prints.similar
         pairs |= prints.pairs
-    return _Found(numbers, similar, pairs, exhaustive, complete)
+    return _Found(numbers, similar, pairs, near, exhaustive, complete)
 
 
 def _faces(

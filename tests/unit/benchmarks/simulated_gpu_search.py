@@ -35,13 +35,13 @@ def test_every_size_is_filled_searched_checked_and_changed(job: Job) -> None:
 
 
 def test_a_wrong_answer_is_counted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = FaissGpu._answer
+    search = FaissGpu._search
 
     def wrong(index: FaissGpu, queries: Any, allowed: Any, ids: Any, similarities: Any) -> None:
         search(index, queries, allowed, ids, similarities)
         ids[0, :2] = ids[0, 1::-1]
 
-    monkeypatch.setattr(FaissGpu, "_answer", wrong)
+    monkeypatch.setattr(FaissGpu, "_search", wrong)
     assert [row["different"] for row in _rows(job) if row["what"] == "answers"] == [1, 1]
 
 

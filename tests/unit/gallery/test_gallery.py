@@ -1,7 +1,7 @@
 """Store and index in step: what a search finds after each kind of write, failure and interruption."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from biometrik.gallery.prints import Comparator, PrintIndex
 from biometrik.gallery.records import Change, EventKind
 from biometrik.gallery.searching import Hit, SearchResult
 from biometrik.gallery.store import STORES, Store
-from biometrik.types import FACE, EncounterStatus, GalleryKind, Modality, Template
+from biometrik.types import FACE, EncounterStatus, GalleryKind, Modality, Template, Trait
 
 D = 24
 CONTRACT = "test@1"
@@ -58,7 +58,9 @@ def _features(people: Sequence[Sequence[Template]]) -> list[Features]:
     return [Features(_mean(own) if own else None) for own in faces]
 
 
-def _gallery(store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _features) -> Gallery:
+def _gallery(
+    store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _features, index: str = "faiss-flat"
+) -> Gallery:
     def no_matcher() -> Comparator:
         raise AssertionError("nobody shows a print")
 
@@ -66,7 +68,7 @@ def _gallery(store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _
     owns = (contract, "finger@1").__contains__
     return Gallery(
         store,
-        INDEXES.load("faiss-flat")(D),
+        INDEXES.load(index)(D),
         prints,
         owns=lambda template: owns(template.model_contract_id),
         features_of=features_of,
@@ -113,6 +115,35 @@ def test_an_empty_gallery_answers_with_nobody(gallery: Gallery) -> None:
     coverage = result.coverage
     assert (coverage.subjects, coverage.compared, coverage.galleries) == (0, 0, ("default",))
     assert (coverage.gallery_version, coverage.exact, coverage.recall_claimed) == (1, True, 1.0)
+
+
+def test_a_search_goes_on_with_what_it_saw_and_writes_do_not_wait_for_it(store: Store) -> None:
+    # The writes come in the middle of a search, from its own thread: a lock held for it would never be given.
+    gallery = _gallery(store, index="int8-certified")
+    gallery.create_gallery("watch")
+    for seed in range(4):
+        _enroll(gallery, f"A-{seed % 3}", seed)
+    moved = _enroll(gallery, "M", 9)
+    version = gallery.events()[-1].sequence
+
+    def fuse(similar: Mapping[Trait, Any], _: Any) -> NDArray[np.float64]:
+        if gallery.events()[-1].sequence == version:
+            gallery.erase("A-0")
+            gallery.set_encounter_galleries(moved, ["watch"])
+            _enroll(gallery, "A-0", 0)
+            _enroll(gallery, "B", 0)
+        scores: NDArray[np.float64] = similar[FACE].astype(np.float64)
+        return scores
+
+    result = gallery.search(Features(_unit(0)), 10, fuse=fuse)
+    hits = {hit.subject_id: hit for hit in result.hits}
+    assert set(hits) == {"A-0", "A-1", "A-2", "M"}
+    assert (hits["A-0"].encounters_compared, hits["M"].galleries) == (2, ("default",))
+    coverage = result.coverage
+    assert (coverage.gallery_version, coverage.subjects, coverage.compared) == (version, 4, 5)
+    after = {hit.subject_id: hit for hit in _search(gallery, _unit(0), 10).hits}
+    assert set(after) == {"A-0", "A-1", "A-2", "B", "M"}
+    assert (after["A-0"].encounters_compared, after["M"].galleries) == (1, ("watch",))
 
 
 def test_the_enrolled_is_found_first(gallery: Gallery) -> None:

@@ -94,6 +94,18 @@ def _enroll(gallery: Gallery, subject_id: str, seed: int | None, prints: Mapping
     return gallery.enroll(subject_id, templates, galleries=more.get("galleries", ["default"])).encounter_id
 
 
+def test_several_faces_of_one_subject_hide_nobody_behind_prints(store: Store) -> None:
+    # The nearest faces are all A's; B's is next, and better than the prints of those that would fill the list.
+    gallery = _gallery(store, 10**6)
+    for _ in range(5):
+        _enroll(gallery, "A", 1, {})
+    _enroll(gallery, "B", 2, {})
+    for n in range(3):
+        _enroll(gallery, f"C-{n}", None, {2: 500.0 + n})
+    probe = _probe(_face(1) + np.float32(0.8) * _face(2), {2: [1.0]})
+    assert [hit.subject_id for hit in _search(gallery, probe, 3).hits][:2] == ["A", "B"]
+
+
 def test_everybody_who_shares_a_trait_is_compared_by_all_shared_traits(gallery: Gallery) -> None:
     result = _search(gallery, _probe(_face(1), {2: [10.5], 7: [20.0, 99.0]}))
     compared = {hit.subject_id: hit.compared for hit in result.hits}

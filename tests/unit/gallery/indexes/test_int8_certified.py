@@ -206,6 +206,18 @@ def test_the_removed_is_overwritten_when_no_view_has_it(rng: np.random.Generator
     _assert_exact(index, np.r_[ids[:4], ids[10:]], np.r_[vectors[:4], vectors[10:]], vectors[:3], 9)
 
 
+def test_a_view_knows_nothing_of_slots_that_came_and_went_later(rng: np.random.Generator) -> None:
+    vectors = rng.standard_normal((3000, 4)).astype(np.float32)
+    index = Int8Certified(4)
+    ids = np.arange(3000, dtype=np.int64)
+    index.add(ids[:10], vectors[:10])
+    with index.view() as view:
+        index.add(ids[10:], vectors[10:])
+        index.remove(ids[5:])
+        found, _ = view.search(vectors[:1], 20, allowed=ids[8:])
+        assert sorted(found[0].tolist()) == [-1] * 18 + [8, 9]
+
+
 def test_a_shrunk_index_scans_no_more_than_a_share_of_free_slots(rng: np.random.Generator) -> None:
     count = 20_000
     vectors = rng.standard_normal((count, 4)).astype(np.float32)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from biometrik.duplicates import DedupePolicy
 from biometrik.samples import Sample
 from biometrik.types import (
     Decision,
@@ -70,6 +71,7 @@ class Biometrics(Protocol):
         missing: Sequence[MissingSample],
         galleries: Sequence[str] | None,
         override: str,
+        dedupe: DedupePolicy | None,
         context: RequestContext | None,
     ) -> Enrollment:
         """Enrol a person."""

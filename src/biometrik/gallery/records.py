@@ -61,6 +61,8 @@ class EventKind(Enum):
     GALLERIES_CHANGED = "GALLERIES_CHANGED"
     GALLERY_CREATED = "GALLERY_CREATED"
     GALLERY_DELETED = "GALLERY_DELETED"
+    DUPLICATE_SUSPECTED = "DUPLICATE_SUSPECTED"
+    """An enrolment that was not stored for that reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class NewEncounter:
         As a :class:`Transaction` has them.
     missing : tuple of MissingSample
         What could not be had, at most ten.
+    note : str
+        The caller's own, kept with the transaction and returned with its answer.
 
     Raises
     ------
@@ -154,6 +158,7 @@ class NewEncounter:
     request_digest: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[MissingSample, ...] = ()
+    note: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
@@ -200,11 +205,30 @@ class Change:
         The encounter's number in the index: never used again, rising with age.
     encounter : Encounter
         As it is after the change.
+    note : str
+        Of the enrolment that wrote it.
     """
 
     event: int
     number: int
     encounter: Encounter
+    note: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """That an encounter was not stored, because its subject seems to be another one.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the event that recorded it.
+    note : str
+        Of the enrolment.
+    """
+
+    event: int
+    note: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +248,7 @@ class GalleryChange:
 
 
 #: What a write answers; kept with its transaction, so that a repeat gets it again.
-Answer = Change | ErasureCertificate | GalleryChange
+Answer = Change | Declined | ErasureCertificate | GalleryChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,62 +23,67 @@ _sym_db = _symbol_database.Default()
 
 
 from biometrik.v1 import context_pb2 as biometrik_dot_v1_dot_context__pb2
+from biometrik.v1 import decision_pb2 as biometrik_dot_v1_dot_decision__pb2
 from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%biometrik/v1/enrollment_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x19\x62iometrik/v1/sample.proto\"\xa0\x02\n\rEnrollRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12+\n\x07samples\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07missing\x18\x04 \x03(\x0b\x32\x1b.biometrik.v1.MissingSample\x12/\n\tgalleries\x18\x05 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x06 \x01(\x08H\x00\x12\x17\n\x0foverride_reason\x18\x07 \x01(\tB\x0c\n\nmembership\"\x1d\n\x0cGalleryNames\x12\r\n\x05names\x18\x01 \x03(\t\"\xb1\x01\n\x0e\x45nrollResponse\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.biometrik.v1.EnrollmentOutcome\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12+\n\x07samples\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\"\xa3\x01\n\x0cSessionTrait\x12\"\n\x05trait\x18\x01 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12-\n\x08standing\x18\x02 \x01(\x0e\x32\x1b.biometrik.v1.TraitStanding\x12\x15\n\rattempts_left\x18\x03 \x01(\r\x12)\n\x05\x62\x61sis\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.CaptureBasis\"\xd6\x01\n\x12OpenSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12#\n\x06wanted\x18\x03 \x03(\x0b\x32\x13.biometrik.v1.Trait\x12/\n\tgalleries\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x05 \x01(\x08H\x00\x42\x0c\n\nmembership\"U\n\x13OpenSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"~\n\x13SubmitSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x06sample\x18\x03 \x01(\x0b\x32\x14.biometrik.v1.Sample\"\xe8\x01\n\x14SubmitSampleResponse\x12,\n\x07outcome\x18\x01 \x01(\x0e\x32\x1b.biometrik.v1.SubmitOutcome\x12$\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Advice\x12$\n\x07same_as\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12*\n\x06traits\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\x85\x01\n\x12MarkMissingRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12,\n\x07missing\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.MissingSample\"A\n\x13MarkMissingResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\xb2\x01\n\x0fOverrideRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.OverrideKind\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x10OverrideResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"|\n\x13RestartTraitRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\"B\n\x14RestartTraitResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"m\n\x0f\x46inalizeRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x17\n\x0foverride_reason\x18\x03 \x01(\t\"p\n\x10\x46inalizeResponse\x12\x30\n\nenrollment\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponse\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"Y\n\x14\x43\x61ncelSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15\x43\x61ncelSessionResponse*\xaa\x01\n\x11\x45nrollmentOutcome\x12\"\n\x1e\x45NROLLMENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NROLLMENT_OUTCOME_ENROLLED\x10\x01\x12&\n\"ENROLLMENT_OUTCOME_NEEDS_RECAPTURE\x10\x02\x12(\n$ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL\x10\x03*\x9b\x01\n\rTraitStanding\x12\x1e\n\x1aTRAIT_STANDING_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAIT_STANDING_WANTED\x10\x01\x12\x18\n\x14TRAIT_STANDING_TAKEN\x10\x02\x12\x1a\n\x16TRAIT_STANDING_MISSING\x10\x03\x12\x19\n\x15TRAIT_STANDING_FAILED\x10\x04*\x85\x01\n\x0c\x43\x61ptureBasis\x12\x1d\n\x19\x43\x41PTURE_BASIS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PTURE_BASIS_GOOD\x10\x01\x12\"\n\x1e\x43\x41PTURE_BASIS_BEST_OF_ATTEMPTS\x10\x02\x12\x1a\n\x16\x43\x41PTURE_BASIS_OVERRIDE\x10\x03*\xb7\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x18\n\x14SUBMIT_OUTCOME_RETRY\x10\x02\x12(\n$SUBMIT_OUTCOME_DUPLICATE_OF_POSITION\x10\x03\x12%\n!SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED\x10\x04*g\n\x0cOverrideKind\x12\x1d\n\x19OVERRIDE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERRIDE_KIND_QUALITY\x10\x01\x12\x1d\n\x19OVERRIDE_KIND_SAME_FINGER\x10\x02\x32\x9e\x05\n\x11\x45nrollmentService\x12\x43\n\x06\x45nroll\x12\x1b.biometrik.v1.EnrollRequest\x1a\x1c.biometrik.v1.EnrollResponse\x12R\n\x0bOpenSession\x12 .biometrik.v1.OpenSessionRequest\x1a!.biometrik.v1.OpenSessionResponse\x12U\n\x0cSubmitSample\x12!.biometrik.v1.SubmitSampleRequest\x1a\".biometrik.v1.SubmitSampleResponse\x12R\n\x0bMarkMissing\x12 .biometrik.v1.MarkMissingRequest\x1a!.biometrik.v1.MarkMissingResponse\x12I\n\x08Override\x12\x1d.biometrik.v1.OverrideRequest\x1a\x1e.biometrik.v1.OverrideResponse\x12U\n\x0cRestartTrait\x12!.biometrik.v1.RestartTraitRequest\x1a\".biometrik.v1.RestartTraitResponse\x12I\n\x08\x46inalize\x12\x1d.biometrik.v1.FinalizeRequest\x1a\x1e.biometrik.v1.FinalizeResponse\x12X\n\rCancelSession\x12\".biometrik.v1.CancelSessionRequest\x1a#.biometrik.v1.CancelSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%biometrik/v1/enrollment_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/sample.proto\"\xcc\x02\n\rEnrollRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12+\n\x07samples\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07missing\x18\x04 \x03(\x0b\x32\x1b.biometrik.v1.MissingSample\x12/\n\tgalleries\x18\x05 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x06 \x01(\x08H\x00\x12\x17\n\x0foverride_reason\x18\x07 \x01(\t\x12*\n\x06\x64\x65\x64upe\x18\x08 \x01(\x0b\x32\x1a.biometrik.v1.DedupePolicyB\x0c\n\nmembership\"\xc8\x01\n\x0c\x44\x65\x64upePolicy\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.biometrik.v1.DedupeAction\x12*\n\tthreshold\x18\x02 \x01(\x0b\x32\x17.biometrik.v1.Threshold\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0emax_candidates\x18\x04 \x01(\r\x12\x1c\n\x14\x65xcluded_subject_ids\x18\x05 \x03(\t\x12\x17\n\x0foverride_reason\x18\x06 \x01(\t\"\x1d\n\x0cGalleryNames\x12\r\n\x05names\x18\x01 \x03(\t\"\xdf\x01\n\x0e\x45nrollResponse\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.biometrik.v1.EnrollmentOutcome\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12+\n\x07samples\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\x12,\n\x06search\x18\x06 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"\xa3\x01\n\x0cSessionTrait\x12\"\n\x05trait\x18\x01 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12-\n\x08standing\x18\x02 \x01(\x0e\x32\x1b.biometrik.v1.TraitStanding\x12\x15\n\rattempts_left\x18\x03 \x01(\r\x12)\n\x05\x62\x61sis\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.CaptureBasis\"\x82\x02\n\x12OpenSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12#\n\x06wanted\x18\x03 \x03(\x0b\x32\x13.biometrik.v1.Trait\x12/\n\tgalleries\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x05 \x01(\x08H\x00\x12*\n\x06\x64\x65\x64upe\x18\x06 \x01(\x0b\x32\x1a.biometrik.v1.DedupePolicyB\x0c\n\nmembership\"U\n\x13OpenSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"~\n\x13SubmitSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x06sample\x18\x03 \x01(\x0b\x32\x14.biometrik.v1.Sample\"\xe8\x01\n\x14SubmitSampleResponse\x12,\n\x07outcome\x18\x01 \x01(\x0e\x32\x1b.biometrik.v1.SubmitOutcome\x12$\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Advice\x12$\n\x07same_as\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12*\n\x06traits\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\x85\x01\n\x12MarkMissingRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12,\n\x07missing\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.MissingSample\"A\n\x13MarkMissingResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\xb2\x01\n\x0fOverrideRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.OverrideKind\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x10OverrideResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"|\n\x13RestartTraitRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\"B\n\x14RestartTraitResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"m\n\x0f\x46inalizeRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x17\n\x0foverride_reason\x18\x03 \x01(\t\"p\n\x10\x46inalizeResponse\x12\x30\n\nenrollment\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponse\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"Y\n\x14\x43\x61ncelSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15\x43\x61ncelSessionResponse*_\n\x0c\x44\x65\x64upeAction\x12\x1d\n\x19\x44\x45\x44UPE_ACTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x44UPE_ACTION_WARN\x10\x01\x12\x18\n\x14\x44\x45\x44UPE_ACTION_REFUSE\x10\x02*\xd6\x01\n\x11\x45nrollmentOutcome\x12\"\n\x1e\x45NROLLMENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NROLLMENT_OUTCOME_ENROLLED\x10\x01\x12&\n\"ENROLLMENT_OUTCOME_NEEDS_RECAPTURE\x10\x02\x12(\n$ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL\x10\x03\x12*\n&ENROLLMENT_OUTCOME_DUPLICATE_SUSPECTED\x10\x04*\x9b\x01\n\rTraitStanding\x12\x1e\n\x1aTRAIT_STANDING_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAIT_STANDING_WANTED\x10\x01\x12\x18\n\x14TRAIT_STANDING_TAKEN\x10\x02\x12\x1a\n\x16TRAIT_STANDING_MISSING\x10\x03\x12\x19\n\x15TRAIT_STANDING_FAILED\x10\x04*\x85\x01\n\x0c\x43\x61ptureBasis\x12\x1d\n\x19\x43\x41PTURE_BASIS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PTURE_BASIS_GOOD\x10\x01\x12\"\n\x1e\x43\x41PTURE_BASIS_BEST_OF_ATTEMPTS\x10\x02\x12\x1a\n\x16\x43\x41PTURE_BASIS_OVERRIDE\x10\x03*\xb7\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x18\n\x14SUBMIT_OUTCOME_RETRY\x10\x02\x12(\n$SUBMIT_OUTCOME_DUPLICATE_OF_POSITION\x10\x03\x12%\n!SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED\x10\x04*\x84\x01\n\x0cOverrideKind\x12\x1d\n\x19OVERRIDE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERRIDE_KIND_QUALITY\x10\x01\x12\x1d\n\x19OVERRIDE_KIND_SAME_FINGER\x10\x02\x12\x1b\n\x17OVERRIDE_KIND_DUPLICATE\x10\x03\x32\x9e\x05\n\x11\x45nrollmentService\x12\x43\n\x06\x45nroll\x12\x1b.biometrik.v1.EnrollRequest\x1a\x1c.biometrik.v1.EnrollResponse\x12R\n\x0bOpenSession\x12 .biometrik.v1.OpenSessionRequest\x1a!.biometrik.v1.OpenSessionResponse\x12U\n\x0cSubmitSample\x12!.biometrik.v1.SubmitSampleRequest\x1a\".biometrik.v1.SubmitSampleResponse\x12R\n\x0bMarkMissing\x12 .biometrik.v1.MarkMissingRequest\x1a!.biometrik.v1.MarkMissingResponse\x12I\n\x08Override\x12\x1d.biometrik.v1.OverrideRequest\x1a\x1e.biometrik.v1.OverrideResponse\x12U\n\x0cRestartTrait\x12!.biometrik.v1.RestartTraitRequest\x1a\".biometrik.v1.RestartTraitResponse\x12I\n\x08\x46inalize\x12\x1d.biometrik.v1.FinalizeRequest\x1a\x1e.biometrik.v1.FinalizeResponse\x12X\n\rCancelSession\x12\".biometrik.v1.CancelSessionRequest\x1a#.biometrik.v1.CancelSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.enrollment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLLMENTOUTCOME']._serialized_start=2429
-  _globals['_ENROLLMENTOUTCOME']._serialized_end=2599
-  _globals['_TRAITSTANDING']._serialized_start=2602
-  _globals['_TRAITSTANDING']._serialized_end=2757
-  _globals['_CAPTUREBASIS']._serialized_start=2760
-  _globals['_CAPTUREBASIS']._serialized_end=2893
-  _globals['_SUBMITOUTCOME']._serialized_start=2896
-  _globals['_SUBMITOUTCOME']._serialized_end=3079
-  _globals['_OVERRIDEKIND']._serialized_start=3081
-  _globals['_OVERRIDEKIND']._serialized_end=3184
-  _globals['_ENROLLREQUEST']._serialized_start=111
-  _globals['_ENROLLREQUEST']._serialized_end=399
-  _globals['_GALLERYNAMES']._serialized_start=401
-  _globals['_GALLERYNAMES']._serialized_end=430
-  _globals['_ENROLLRESPONSE']._serialized_start=433
-  _globals['_ENROLLRESPONSE']._serialized_end=610
-  _globals['_SESSIONTRAIT']._serialized_start=613
-  _globals['_SESSIONTRAIT']._serialized_end=776
-  _globals['_OPENSESSIONREQUEST']._serialized_start=779
-  _globals['_OPENSESSIONREQUEST']._serialized_end=993
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=995
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=1080
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=1082
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1208
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1211
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=1443
-  _globals['_MARKMISSINGREQUEST']._serialized_start=1446
-  _globals['_MARKMISSINGREQUEST']._serialized_end=1579
-  _globals['_MARKMISSINGRESPONSE']._serialized_start=1581
-  _globals['_MARKMISSINGRESPONSE']._serialized_end=1646
-  _globals['_OVERRIDEREQUEST']._serialized_start=1649
-  _globals['_OVERRIDEREQUEST']._serialized_end=1827
-  _globals['_OVERRIDERESPONSE']._serialized_start=1829
-  _globals['_OVERRIDERESPONSE']._serialized_end=1891
-  _globals['_RESTARTTRAITREQUEST']._serialized_start=1893
-  _globals['_RESTARTTRAITREQUEST']._serialized_end=2017
-  _globals['_RESTARTTRAITRESPONSE']._serialized_start=2019
-  _globals['_RESTARTTRAITRESPONSE']._serialized_end=2085
-  _globals['_FINALIZEREQUEST']._serialized_start=2087
-  _globals['_FINALIZEREQUEST']._serialized_end=2196
-  _globals['_FINALIZERESPONSE']._serialized_start=2198
-  _globals['_FINALIZERESPONSE']._serialized_end=2310
-  _globals['_CANCELSESSIONREQUEST']._serialized_start=2312
-  _globals['_CANCELSESSIONREQUEST']._serialized_end=2401
-  _globals['_CANCELSESSIONRESPONSE']._serialized_start=2403
-  _globals['_CANCELSESSIONRESPONSE']._serialized_end=2426
-  _globals['_ENROLLMENTSERVICE']._serialized_start=3187
-  _globals['_ENROLLMENTSERVICE']._serialized_end=3857
+  _globals['_DEDUPEACTION']._serialized_start=2794
+  _globals['_DEDUPEACTION']._serialized_end=2889
+  _globals['_ENROLLMENTOUTCOME']._serialized_start=2892
+  _globals['_ENROLLMENTOUTCOME']._serialized_end=3106
+  _globals['_TRAITSTANDING']._serialized_start=3109
+  _globals['_TRAITSTANDING']._serialized_end=3264
+  _globals['_CAPTUREBASIS']._serialized_start=3267
+  _globals['_CAPTUREBASIS']._serialized_end=3400
+  _globals['_SUBMITOUTCOME']._serialized_start=3403
+  _globals['_SUBMITOUTCOME']._serialized_end=3586
+  _globals['_OVERRIDEKIND']._serialized_start=3589
+  _globals['_OVERRIDEKIND']._serialized_end=3721
+  _globals['_ENROLLREQUEST']._serialized_start=140
+  _globals['_ENROLLREQUEST']._serialized_end=472
+  _globals['_DEDUPEPOLICY']._serialized_start=475
+  _globals['_DEDUPEPOLICY']._serialized_end=675
+  _globals['_GALLERYNAMES']._serialized_start=677
+  _globals['_GALLERYNAMES']._serialized_end=706
+  _globals['_ENROLLRESPONSE']._serialized_start=709
+  _globals['_ENROLLRESPONSE']._serialized_end=932
+  _globals['_SESSIONTRAIT']._serialized_start=935
+  _globals['_SESSIONTRAIT']._serialized_end=1098
+  _globals['_OPENSESSIONREQUEST']._serialized_start=1101
+  _globals['_OPENSESSIONREQUEST']._serialized_end=1359
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=1361
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=1446
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=1448
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1574
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1577
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=1809
+  _globals['_MARKMISSINGREQUEST']._serialized_start=1812
+  _globals['_MARKMISSINGREQUEST']._serialized_end=1945
+  _globals['_MARKMISSINGRESPONSE']._serialized_start=1947
+  _globals['_MARKMISSINGRESPONSE']._serialized_end=2012
+  _globals['_OVERRIDEREQUEST']._serialized_start=2015
+  _globals['_OVERRIDEREQUEST']._serialized_end=2193
+  _globals['_OVERRIDERESPONSE']._serialized_start=2195
+  _globals['_OVERRIDERESPONSE']._serialized_end=2257
+  _globals['_RESTARTTRAITREQUEST']._serialized_start=2259
+  _globals['_RESTARTTRAITREQUEST']._serialized_end=2383
+  _globals['_RESTARTTRAITRESPONSE']._serialized_start=2385
+  _globals['_RESTARTTRAITRESPONSE']._serialized_end=2451
+  _globals['_FINALIZEREQUEST']._serialized_start=2453
+  _globals['_FINALIZEREQUEST']._serialized_end=2562
+  _globals['_FINALIZERESPONSE']._serialized_start=2564
+  _globals['_FINALIZERESPONSE']._serialized_end=2676
+  _globals['_CANCELSESSIONREQUEST']._serialized_start=2678
+  _globals['_CANCELSESSIONREQUEST']._serialized_end=2767
+  _globals['_CANCELSESSIONRESPONSE']._serialized_start=2769
+  _globals['_CANCELSESSIONRESPONSE']._serialized_end=2792
+  _globals['_ENROLLMENTSERVICE']._serialized_start=3724
+  _globals['_ENROLLMENTSERVICE']._serialized_end=4394
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnrollmentServiceStub:
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,10 +37,14 @@ class EnrollmentServiceStub:
     """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
     encounter is on disk and can be found. Images are not kept.
 
+    With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+    the same time with a policy, one is searched for after the other can be found.
+
     Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-    stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+    the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+    identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
     OpenSession: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]
     """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
@@ -49,7 +53,7 @@ class EnrollmentServiceStub:
     and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
     Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     SubmitSample: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]
     """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
@@ -64,7 +68,8 @@ class EnrollmentServiceStub:
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     Override: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]
-    """Takes the best sample so far although the rules would not.
+    """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+    that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
     ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -77,7 +82,8 @@ class EnrollmentServiceStub:
     Finalize: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]
     """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
     traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-    override_reason accepts that. After ENROLLED the session holds no samples any more.
+    override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+    any more.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
     """
@@ -89,17 +95,21 @@ class EnrollmentServiceStub:
 
 @_typing.type_check_only
 class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enroll: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.EnrollRequest, _enrollment_service_pb2.EnrollResponse]  # type: ignore[assignment]
     """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
     encounter is on disk and can be found. Images are not kept.
 
+    With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+    the same time with a policy, one is searched for after the other can be found.
+
     Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-    stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+    the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+    identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
     OpenSession: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OpenSessionRequest, _enrollment_service_pb2.OpenSessionResponse]  # type: ignore[assignment]
     """Begins to collect a person's samples one by one, by the rules of BSI TR-03121: at most three attempts for each
@@ -108,7 +118,7 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
     Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     SubmitSample: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]  # type: ignore[assignment]
     """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
@@ -123,7 +133,8 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     Override: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]  # type: ignore[assignment]
-    """Takes the best sample so far although the rules would not.
+    """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+    that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
     ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -136,7 +147,8 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     Finalize: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]  # type: ignore[assignment]
     """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
     traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-    override_reason accepts that. After ENROLLED the session holds no samples any more.
+    override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+    any more.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
     """
@@ -147,7 +159,7 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     """
 
 class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     @_abc_1.abstractmethod
     def Enroll(
@@ -158,10 +170,14 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
         encounter is on disk and can be found. Images are not kept.
 
+        With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+        the same time with a policy, one is searched for after the other can be found.
+
         Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-        stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+        the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+        identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +192,7 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
         Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-        RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
         """
 
     @_abc_1.abstractmethod
@@ -209,7 +225,8 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _enrollment_service_pb2.OverrideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enrollment_service_pb2.OverrideResponse, _abc.Awaitable[_enrollment_service_pb2.OverrideResponse]]:
-        """Takes the best sample so far although the rules would not.
+        """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+        that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
         ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -234,7 +251,8 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_enrollment_service_pb2.FinalizeResponse, _abc.Awaitable[_enrollment_service_pb2.FinalizeResponse]]:
         """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
         traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-        override_reason accepts that. After ENROLLED the session holds no samples any more.
+        override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+        any more.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
         """

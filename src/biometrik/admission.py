@@ -31,6 +31,9 @@ from biometrik.types import Identification, Outcome
 #: Two are alike enough to wait from this many times the rate on at which a search for one subject would name the other:
 #: the comparator's own rounding between the two ways to one similarity must not decide.
 _CAUTION: Final = 2.0
+#: And from twice this rate on whatever is asked for: less than the evidence of every trait supports, so that no pair is
+#: too alike to be told from one that is not. One pair of strangers in fifty waits in vain, for a commit.
+_LEAST_RATE: Final = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,9 +119,9 @@ class Admission:
             mine.over.set()
 
     def _alike(self, probe: Features, other: Features, policy: DedupePolicy) -> bool:
-        # At the threshold of a search among one subject; among more it is higher.
+        # At no more than the threshold of a search among one subject; among more it is higher.
         score = self._examiner.score(probe, other, real_evidence=policy.real_evidence)
-        least = decision.to_score(min(1.0, _CAUTION * policy.max_fpir))
+        least = decision.to_score(min(1.0, _CAUTION * max(policy.max_fpir, _LEAST_RATE)))
         return score is not None and decision.reaches(score, least)
 
     def _search(self, subject_id: str, probe: Presentation, policy: DedupePolicy) -> Identification:

@@ -261,6 +261,23 @@ def test_the_same_person_enrolled_twice_at_once_does_not_slip_through(
     assert engine._admission._under_way == []
 
 
+def test_also_beyond_the_evidence_nobody_slips_through(
+    engine: Engine, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = DedupePolicy(max_fpir=1e-9)  # no matter among nobody; among one person more than can be decided
+    gate = Gate(engine._gallery, monkeypatch)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(engine.enroll, "A", people.visit(1), dedupe=strict)
+        assert gate.at_commit.wait(WAIT_S)
+        second = pool.submit(engine.enroll, "B", people.visit(1, 1), dedupe=strict)
+        assert _until(lambda: len(engine._admission._under_way) == 2)
+        assert not _until(lambda: "B" in gate.searches, 0.1)
+        gate.open.set()
+        assert first.result(WAIT_S).outcome is EnrollmentOutcome.ENROLLED
+        with pytest.raises(ThresholdUnsupportedError):
+            second.result(WAIT_S)
+
+
 def test_whoever_waited_for_one_that_failed_is_enrolled(
     engine: Engine, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

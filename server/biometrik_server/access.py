@@ -169,3 +169,9 @@ class Access:
         if not needed & client.scopes:
             names = " or ".join(sorted(scope.value for scope in needed)) or "none that is given to anybody"
             raise PermissionDeniedError(f"{rpc.rsplit('/', 1)[-1]}: expected scope {names}")
+
+    @staticmethod
+    def require(client: Client, scope: Scope, what: str) -> None:
+        """Raise PermissionDeniedError unless the client has a scope that part of a request needs besides the RPC's."""
+        if scope not in client.scopes:
+            raise PermissionDeniedError(f"{what}: expected scope {scope.value}")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from biometrik import records
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import (
     ImageError,
     InvalidInputError,
@@ -24,8 +25,8 @@ from biometrik.imaging import ImageLimits, format_of
 from biometrik.record_wire import TYPES, record_from_wire
 from biometrik.samples import Sample, UnreadableSample, decoded, decoded_print
 from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, SampleOrigin, Trait
-from biometrik.v1 import decision_pb2, sample_pb2, sample_service_pb2
-from biometrik.wire import IMPRESSIONS, finger_position, origin_from_wire, template_from_wire
+from biometrik.v1 import decision_pb2, enrollment_service_pb2, sample_pb2, sample_service_pb2
+from biometrik.wire import DEDUPE_ACTIONS, IMPRESSIONS, finger_position, origin_from_wire, template_from_wire
 from biometrik_server.calls import CURRENT
 from biometrik_server.config import Policy, ServerConfig
 from biometrik_server.uploads import Uploads
@@ -49,6 +50,7 @@ FINGER_FORMATS: Final = {
     sample_pb2.SAMPLE_FORMAT_FIR: "",
 }
 MAX_PAGE: Final = 1000
+_DEFAULT_CANDIDATES: Final = 10
 _DEFAULT_PAGE: Final = 100
 #: Of an answer's octets, what is not a record's: losses and departures, at most 64 lines of a record each.
 _ANSWER_ROOM_BYTES: Final = 256 << 10
@@ -123,6 +125,18 @@ class Converter:
             case "fmr":
                 raise InvalidInputError("threshold: expected an FPIR or a policy, got an FMR, which is for comparisons")
         return DEFAULT_MAX_FPIR
+
+    def dedupe(self, message: enrollment_service_pb2.DedupePolicy) -> DedupePolicy:
+        """Return how an enrolment looks for duplicates."""
+        return DedupePolicy(
+            DEDUPE_ACTIONS.from_wire(message.action),
+            self.max_fpir(message.threshold),
+            tuple(message.galleries) or None,
+            message.max_candidates or _DEFAULT_CANDIDATES,
+            tuple(message.excluded_subject_ids),
+            message.override_reason,
+            message.threshold.real_evidence,
+        )
 
     def _check_count(self, count: int) -> None:
         # Before anything is decoded.

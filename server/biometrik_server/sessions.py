@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from biometrik.capture import MAX_LOG, Capture
+from biometrik.duplicates import DedupePolicy
 from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, QueueFullError, SessionNotFoundError, TransactionConflictError
 from biometrik.fingers import FingerprintImage
@@ -40,6 +41,8 @@ class Session:
         In the order asked for.
     capture : Capture
         The rules, and what was taken.
+    dedupe : DedupePolicy or None
+        How duplicates are looked for; suspects whom the operator has seen are left out from then on.
     """
 
     session_id: str
@@ -49,6 +52,9 @@ class Session:
     context: RequestContext
     wanted: tuple[Trait, ...]
     capture: Capture[PreparedSample]
+    dedupe: DedupePolicy | None = None
+    _suspects: tuple[str, ...] = ()  # of the last Finalize
+    _suspicions: int = 0  # how often there were any
     _done: tuple[Enrollment, tuple[TraitState, ...]] | None = None
     _answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -94,6 +100,25 @@ class Session:
         verdict = self.capture.present(sample.trait, sample, sample.report)
         return submitted(verdict, sample.report, self.standings())
 
+    def override_duplicates(self, reason: str) -> None:
+        """Leave the suspects of the last Finalize out of the next; others are suspected all the same.
+
+        Raises
+        ------
+        InvalidInputError
+            There are none, more than may be left out, or no reason.
+        """
+        if not 1 <= len(reason) <= 128 or not reason.isprintable():
+            raise InvalidInputError(f"reason: expected 1 to 128 printable characters, got {len(reason)}")
+        if self.dedupe is None or not self._suspects:
+            raise InvalidInputError("override: expected suspects of a Finalize that was refused, got none")
+        self.dedupe = replace(
+            self.dedupe,
+            excluded_subject_ids=(*self.dedupe.excluded_subject_ids, *self._suspects),
+            override="; ".join(filter(None, (self.dedupe.override, reason))),
+        )
+        self._suspects = ()
+
     def enrolled(self, engine: Engine, context: RequestContext, override: str) -> Enrollment:
         """Enrol what was taken; see Finalize in the contract.
 
@@ -121,13 +146,21 @@ class Session:
             missing=capture.missing,
             galleries=self.galleries,
             override="; ".join(reasons),
+            dedupe=self.dedupe,
             history=json.dumps([[entry.trait.name, entry.what, entry.detail] for entry in capture.log]),
-            context=_joined(context, self.context, self.session_id),
+            context=_joined(context, self.context, self._transaction()),
         )
+        if enrollment.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED and enrollment.search is not None:
+            self._suspects = tuple(candidate.subject_id for candidate in enrollment.search.candidates)
+            self._suspicions += 1
         if enrollment.outcome is EnrollmentOutcome.ENROLLED:
             self._done = (enrollment, self.standings())
             capture.cancel()
         return enrollment
+
+    def _transaction(self) -> str:
+        # Of a Finalize without one. What a suspicion was answered is remembered under its id: the next is another.
+        return f"{self.session_id}.{self._suspicions}" if self._suspicions else self.session_id
 
     def standings(self) -> tuple[TraitState, ...]:
         """Return how far every trait is; of a session that has enrolled, how far it was then."""
@@ -175,6 +208,7 @@ class Sessions:
         wanted: Sequence[Trait],
         galleries: tuple[str, ...] | None,
         context: RequestContext,
+        dedupe: DedupePolicy | None = None,
     ) -> Session:
         """Open a session, or return the one that this transaction opened.
 
@@ -198,7 +232,7 @@ class Sessions:
             raise QueueFullError(f"session: {len(self._sessions)} enrolments are open; finish one, or try again later")
         capture: Capture[PreparedSample] = Capture(wanted, same_finger=self._same_finger)
         session_id = secrets.token_urlsafe(_ID_BYTES)
-        session = Session(session_id, owner, subject_id, galleries, context, tuple(wanted), capture)
+        session = Session(session_id, owner, subject_id, galleries, context, tuple(wanted), capture, dedupe)
         self._sessions[session_id] = session
         if context.transaction_id:
             self._opened[transaction] = (digest, session_id)
@@ -269,10 +303,10 @@ def _check_same(known: str, digest: str) -> None:
         raise TransactionConflictError("transaction_id: expected the request of its first use, got another")
 
 
-def _joined(later: RequestContext, opening: RequestContext, session_id: str) -> RequestContext:
+def _joined(later: RequestContext, opening: RequestContext, transaction_id: str) -> RequestContext:
     # What the last call says counts; what it leaves out is as it was at the opening.
     return RequestContext(
-        transaction_id=later.transaction_id or session_id,
+        transaction_id=later.transaction_id or transaction_id,
         operator_ref=later.operator_ref or opening.operator_ref,
         station_ref=later.station_ref or opening.station_ref,
         consent_ref=later.consent_ref or opening.consent_ref,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from biometrik.config import GalleryParameters as GalleryParameters
     from biometrik.config import ModelParameters as ModelParameters
     from biometrik.config import RuntimeParameters as RuntimeParameters
+    from biometrik.duplicates import DedupeAction as DedupeAction
+    from biometrik.duplicates import DedupePolicy as DedupePolicy
     from biometrik.engine import Engine as Engine
     from biometrik.errors import BiometrikError as BiometrikError
     from biometrik.finger_imaging import read_print as read_print
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "DedupeAction": "duplicates",
+    "DedupePolicy": "duplicates",
     "Engine": "engine",
     "EngineConfig": "config",
     "FaceParameters": "config",

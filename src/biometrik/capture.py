@@ -215,7 +215,7 @@ class Capture(Generic[S]):
         trait : Trait
             Which.
         kind : OverrideKind
-            What is overridden.
+            What is overridden; DUPLICATE is no matter of one trait, and nothing here.
         reason : str
             Why, in the operator's words; 1 to 128 printable characters, no names. Kept in the log.
 
@@ -228,7 +228,7 @@ class Capture(Generic[S]):
             raise InvalidInputError(f"reason: expected 1 to 128 printable characters, got {len(reason)}")
         case = self._open_case(trait)
         best = self._best(trait, case)
-        seen = best if kind is OverrideKind.QUALITY else case.twin
+        seen = {OverrideKind.QUALITY: best, OverrideKind.SAME_FINGER: case.twin}.get(kind)
         if seen is None or case.standing not in (TraitStanding.WANTED, TraitStanding.FAILED):
             raise InvalidInputError(
                 f"override: expected a {trait.name} that was presented and not taken, because of {kind.value}; got none"

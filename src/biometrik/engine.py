@@ -10,9 +10,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from biometrik import bulk
+from biometrik.admission import Admission
 from biometrik.bulk import ExportedEncounter, Imported, ImportRecord, Prepared
 from biometrik.calibration import CalibrationTable, Evidence, load_calibrations
 from biometrik.config import EngineConfig
+from biometrik.deduplication import Deduplication
+from biometrik.duplicates import DEFAULT_DUPLICATE_FMR, DedupePolicy, DuplicatePage
 from biometrik.errors import (
     BiometrikError,
     ConsentMissingError,
@@ -26,7 +29,7 @@ from biometrik.fingers import FingerprintImage
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import PrintIndex
-from biometrik.gallery.records import DEFAULT_GALLERY, check_id
+from biometrik.gallery.records import DEFAULT_GALLERY, Change, NewEncounter, check_id
 from biometrik.gallery.searching import SearchResult
 from biometrik.gallery.store import STORES, Event
 from biometrik.presentation import Presentation
@@ -87,6 +90,8 @@ class Engine:
         self._recognition = recognition
         self._examiner = Examiner(recognition, evidence, config.max_samples)
         self._gallery = gallery
+        self._admission = Admission(gallery, self._examiner, recognition)
+        self._deduplication = Deduplication(gallery, self._examiner)
         self._pid = os.getpid()
         self._idle = threading.Condition()
         self._calls = 0
@@ -512,6 +517,7 @@ class Engine:
         missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
+        dedupe: DedupePolicy | None = None,
         history: str = "",
         context: RequestContext | None = None,
     ) -> Enrollment:
@@ -520,6 +526,11 @@ class Engine:
         When it returns ``ENROLLED``, the encounter is on disk and can be found. Samples of acceptable quality are
         stored as templates, the images are not kept. Ready templates are stored as they are. Where one finger was
         presented as two, nothing is stored (``NEEDS_RECAPTURE``, SAME_FINGER_TWICE) unless an operator overrides.
+
+        With a policy, what would be stored is first searched for among everybody else: ``Enrollment.search`` names who
+        may be the same person, and where the policy refuses that, nothing is stored (``DUPLICATE_SUSPECTED``). Of two
+        people who look alike, enrolled at the same time, one is searched for after the other can be found
+        (:mod:`biometrik.admission`). A search that is inconclusive holds nobody up; the answer says that it was.
 
         Parameters
         ----------
@@ -533,6 +544,8 @@ class Engine:
             Galleries that the encounter joins; None for the default one, empty for comparisons 1:1 only.
         override : str
             Why an operator accepts samples of poor quality; kept in the event log. "" for no override.
+        dedupe : DedupePolicy, optional
+            How to look for duplicates; None for not at all. What was found is kept in the event log.
         history : str
             How the samples came to be taken, as :attr:`biometrik.capture.Capture.log` has it; kept in the event log.
         context : RequestContext, optional
@@ -550,6 +563,9 @@ class Engine:
             ``config.require_consent`` is set and the context names none.
         IncompatibleTemplateError
             A template is of other models.
+        ThresholdUnsupportedError, CalibrationNotFoundError
+            The calibration cannot support the policy's FPIR over this many subjects, or there is none; nothing was
+            stored.
         StoreUnavailableError
             The database cannot be written; nothing was stored.
         """
@@ -563,30 +579,33 @@ class Engine:
             twice = frozenset() if override else self._examiner.same_finger_twice(given)
             reports = tuple(_said_twice(report) if report.trait in twice else report for report in given.reports)
             made = [sample for sample in given.samples if sample.template is not None]
-            accepted = [s.template for s in made if s.template is not None and (override or s.acceptable)]
+            accepted = [sample for sample in made if override or sample.acceptable]
             if twice or not accepted:
                 outcome = EnrollmentOutcome.NEEDS_RECAPTURE if made else EnrollmentOutcome.FAILURE_TO_ENROLL
                 return Enrollment(outcome, subject_id, "", 0, reports)
-            encounter = self._gallery.enroll(
+            new = NewEncounter(
                 subject_id,
-                accepted,
-                missing=missing,
-                galleries=galleries,
-                transaction_id=context.transaction_id,
-                request_digest=_request_digest(subject_id, given.samples, galleries, override, missing),
-                details=_details(
+                tuple(sample.template for sample in accepted if sample.template is not None),
+                tuple(galleries),
+                context.transaction_id,
+                _request_digest(subject_id, given.samples, galleries, override, missing, dedupe),
+                _details(
                     context,
                     override=override,
                     history=history,
                     samples=origins([s.source for s in given.samples]),
                 ),
+                tuple(missing),
             )
+            if dedupe is None:
+                answer, found = self._gallery.admit(new), None
+            else:
+                answer, found = self._admission.admit(new, self._examiner.presented(accepted), dedupe)
+            if not isinstance(answer, Change):
+                return Enrollment(EnrollmentOutcome.DUPLICATE_SUSPECTED, subject_id, "", 0, reports, found)
+            stored = answer.encounter
             return Enrollment(
-                EnrollmentOutcome.ENROLLED,
-                subject_id,
-                encounter.encounter_id,
-                encounter.templates,
-                reports,
+                EnrollmentOutcome.ENROLLED, subject_id, stored.encounter_id, stored.templates, reports, found
             )
 
     def import_encounters(self, records: Iterable[ImportRecord]) -> Iterator[Imported]:
@@ -650,6 +669,59 @@ class Engine:
             if stored is None:
                 return
             yield ExportedEncounter(stored.encounter, stored.templates)
+
+    def count_encounters(self, *, galleries: Sequence[str] | None = None) -> int:
+        """Return how many encounters a search of these galleries can find, None for all.
+
+        Raises
+        ------
+        GalleryNotFoundError
+            A gallery is unknown.
+        """
+        with self._call():
+            return self._gallery.count(galleries)
+
+    def duplicates(
+        self,
+        *,
+        max_fmr: float = DEFAULT_DUPLICATE_FMR,
+        after: int = 0,
+        galleries: Sequence[str] | None = None,
+        real_evidence: bool = False,
+    ) -> DuplicatePage:
+        """Hold a page of stored encounters against all others, to find who is enrolled twice under two ids.
+
+        Begin with ``after=0`` and go on with the page's ``last`` while there are ``more``. Each pair comes with its
+        younger encounter, so that what was enrolled since the last page ends is found from there. Pairs are encounters
+        of different subjects whose comparison reaches the FMR; faces are compared with every other, prints as a search
+        does (in stages among many).
+
+        Parameters
+        ----------
+        max_fmr : float
+            Target false match rate of each comparison, 0..1. Of so many pairs of strangers, that share is named, too.
+        after : int
+            Number of the last encounter before the page.
+        galleries : sequence of str, optional
+            Only encounters in these; all by default.
+        real_evidence : bool
+            As for :meth:`verify`.
+
+        Raises
+        ------
+        InvalidInputError
+            ``max_fmr`` is out of range.
+        GalleryNotFoundError
+            A gallery is unknown.
+        ThresholdUnsupportedError
+            The calibration of faces cannot support ``max_fmr``.
+        CalibrationNotFoundError
+            There is none for these models.
+        StoreDamagedError
+            A stored template is damaged.
+        """
+        with self._call():
+            return self._deduplication.page(max_fmr, after=after, galleries=galleries, real_evidence=real_evidence)
 
     def same_finger(self, sample: PreparedSample, others: Mapping[Trait, PreparedSample]) -> Trait | None:
         """Say whether a print is of a finger that was presented before under another name.
@@ -925,10 +997,12 @@ def _request_digest(
     galleries: Sequence[str],
     override: str,
     missing: Sequence[MissingSample],
+    dedupe: DedupePolicy | None,
 ) -> str:
     given = [digest(sample.source) for sample in samples]
     said = [subject_id.encode(), override.encode(), *(g.encode() for g in galleries), b"", *given]
-    return sha256_hex(*said, *(repr(row).encode() for row in missing))
+    policy = [] if dedupe is None else [dedupe]
+    return sha256_hex(*said, *(repr(row).encode() for row in (*missing, *policy)))
 
 
 def _check_missing(missing: Sequence[MissingSample], given: Mapping[Trait, int]) -> None:

@@ -162,6 +162,21 @@ class Examiner:
         found = search(probe.features, lambda similar, counts: decision.scores_of(similar, counts, scales))
         return answers.identified(scales, shown, used, found, max_fpir, probe.reports)
 
+    def scales(self, modalities: Iterable[Modality], *, real_evidence: bool) -> dict[Modality, Scale]:
+        """Return the evidence behind modalities, each once; raises as :meth:`scale`."""
+        return {modality: self.scale(modality, real_evidence=real_evidence) for modality in dict.fromkeys(modalities)}
+
+    def score(self, probe: Features, reference: Features, *, real_evidence: bool) -> float | None:
+        """Return the score of two people's features; None where they have nothing in common."""
+        compared = self._recognition.compare(probe, reference)
+        if not compared:
+            return None
+        return decision.score_of(compared, self._scales(compared, real_evidence=real_evidence), 1)[0]
+
+    def presented(self, samples: Sequence[PreparedSample]) -> Presentation:
+        """Return samples that were presented before, fewer than they were then."""
+        return Presentation(samples, self._recognition)
+
     def stored(self, references: Sequence[tuple[str, Reference]]) -> Presentation:
         """Return what is stored of a subject as if it were presented.
 
@@ -220,8 +235,7 @@ class Examiner:
         return score, sum(component.raw_score for component in components)
 
     def _scales(self, traits: Iterable[Trait], *, real_evidence: bool) -> dict[Modality, Scale]:
-        modalities = dict.fromkeys(trait.modality for trait in traits)
-        return {modality: self.scale(modality, real_evidence=real_evidence) for modality in modalities}
+        return self.scales((trait.modality for trait in traits), real_evidence=real_evidence)
 
     def _comparable(
         self, references: Sequence[tuple[str, Reference]]

@@ -103,6 +103,8 @@ class EnrollmentOutcome(Enum):
     """A face was found, but its quality is below the threshold in force."""
     FAILURE_TO_ENROLL = "FAILURE_TO_ENROLL"
     """No sample gave a template (ISO/IEC 19795-1, FTE)."""
+    DUPLICATE_SUSPECTED = "DUPLICATE_SUSPECTED"
+    """The person seems to be enrolled under another id, and the caller's policy refuses that."""
 
 
 class EncounterStatus(Enum):
@@ -764,6 +766,9 @@ class Enrollment:
         Templates stored.
     samples : tuple of SampleReport
         A row per presented sample.
+    search : Identification or None
+        What the search for duplicates found: its candidates are those who reach its threshold, the suspects. None
+        where none was asked for, or nothing could have been stored.
     """
 
     outcome: EnrollmentOutcome
@@ -771,6 +776,7 @@ class Enrollment:
     encounter_id: str
     templates: int
     samples: tuple[SampleReport, ...]
+    search: Identification | None = None
 
 
 class MissingReason(Enum):

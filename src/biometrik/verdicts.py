@@ -37,6 +37,8 @@ class OverrideKind(Enum):
     """A sample is poor, and a better one cannot be had: the attempts that are left are given up."""
     SAME_FINGER = "SAME_FINGER"
     """Two prints look alike, and the operator has seen that they are of two fingers."""
+    DUPLICATE = "DUPLICATE"
+    """The enrolment, not a trait of it, is suspected to be a duplicate, and the operator has looked at the suspects."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from biometrik.duplicates import DedupeAction
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
 from biometrik.fingers import FingerPosition, FingerprintImage, Impression
 from biometrik.guidance import Guidance
@@ -102,6 +103,7 @@ SOURCES: Final = EnumMap(SampleSource, sample_pb2.SampleSource, "SAMPLE_SOURCE_"
 REASONS: Final = EnumMap(Reason, sample_pb2.Reason, "REASON_")
 OUTCOMES: Final = EnumMap(Outcome, decision_pb2.Outcome, "OUTCOME_")
 ENROLLMENT_OUTCOMES: Final = EnumMap(EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, "ENROLLMENT_OUTCOME_")
+DEDUPE_ACTIONS: Final = EnumMap(DedupeAction, enrollment_service_pb2.DedupeAction, "DEDUPE_ACTION_")
 STATUSES: Final = EnumMap(EncounterStatus, subject_pb2.EncounterStatus, "ENCOUNTER_STATUS_")
 IMPRESSIONS: Final = EnumMap(Impression, sample_pb2.Impression, "IMPRESSION_")
 MISSING: Final = EnumMap(MissingReason, sample_pb2.MissingReason, "MISSING_REASON_")
@@ -588,6 +590,7 @@ def enrollment_to_wire(enrollment: Enrollment, locale: Locale) -> enrollment_ser
         encounter_id=enrollment.encounter_id,
         template_count=enrollment.templates,
         samples=_reports_to_wire(enrollment.samples, locale),
+        search=None if enrollment.search is None else identification_to_wire(enrollment.search, locale),
     )
 
 
@@ -599,6 +602,7 @@ def enrollment_from_wire(message: enrollment_service_pb2.EnrollResponse) -> Enro
         encounter_id=message.encounter_id,
         templates=message.template_count,
         samples=reports_from_wire(message.samples),
+        search=identification_from_wire(message.search) if message.HasField("search") else None,
     )
 
 

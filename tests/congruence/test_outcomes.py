@@ -1,16 +1,19 @@
 """Outcomes are the same whoever is asked: the engine in process, or the service by either client."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
 from biometrik.client import Client
+from biometrik.duplicates import DedupeAction, DedupePolicy
 from biometrik.engine import Engine
+from biometrik.errors import InvalidInputError
 from biometrik.reasons import Reason
 from biometrik.samples import UnreadableSample
 from biometrik.types import (
+    FACE,
     EncounterStatus,
     EnrollmentOutcome,
     FaceImage,
@@ -240,6 +243,66 @@ def test_enrolment_stores_only_what_is_good_enough(
         mixed.encounter_id,
         forced.encounter_id,
     ]
+
+
+def test_a_suspected_duplicate_is_warned_of_or_refused(
+    biometrik: Biometrik, people: list[FaceImage], again: Again
+) -> None:
+    assert biometrik.enroll("A-1", [people[0]]).search is None
+    stranger = biometrik.enroll("A-2", [people[2]], dedupe=DedupePolicy())
+    assert stranger.outcome is EnrollmentOutcome.ENROLLED
+    assert stranger.search is not None
+    assert (stranger.search.outcome, stranger.search.candidates) == (Outcome.NO_MATCH, ())
+    refused = biometrik.enroll("A-3", [again(people[0])], dedupe=DedupePolicy(galleries=("default",)))
+    assert (refused.outcome, refused.encounter_id) == (EnrollmentOutcome.DUPLICATE_SUSPECTED, "")
+    assert refused.search is not None
+    assert [(c.subject_id, c.is_match) for c in refused.search.candidates] == [("A-1", True)]
+    assert (refused.search.max_fpir, refused.search.coverage.subjects) == (0.01, 2)
+    assert len(refused.samples) == 1
+    seen = DedupePolicy(excluded_subject_ids=("A-1",), override="a twin")
+    assert biometrik.enroll("A-3", [again(people[0])], dedupe=seen).outcome is EnrollmentOutcome.ENROLLED
+    warned = biometrik.enroll("A-4", [people[0]], dedupe=DedupePolicy(DedupeAction.WARN, max_candidates=1))
+    assert warned.outcome is EnrollmentOutcome.ENROLLED
+    assert warned.search is not None
+    assert len(warned.search.candidates) == 1
+
+
+def test_a_suspicion_is_repeated_as_it_was(biometrik: Biometrik, people: list[FaceImage]) -> None:
+    biometrik.enroll("A-1", [people[0]])
+    who = RequestContext("t-1")
+    first = biometrik.enroll("A-2", [people[0]], dedupe=DedupePolicy(), context=who)
+    biometrik.erase("A-1")
+    repeated = biometrik.enroll("A-2", [people[0]], dedupe=DedupePolicy(), context=who)
+    assert (repeated.outcome, repeated.search) == (EnrollmentOutcome.DUPLICATE_SUSPECTED, first.search)
+    assert biometrik.enroll("A-2", [people[0]], dedupe=DedupePolicy()).outcome is EnrollmentOutcome.ENROLLED
+
+
+@pytest.mark.parametrize("name", ["client", "async"])
+def test_a_session_that_suspects_a_duplicate_goes_on(
+    office: Any, people: list[FaceImage], again: Again, name: str
+) -> None:
+    counter = office.of(name)
+    counter.enroll("A-1", [people[0]])
+    opened = counter.open_session("A-2", [FACE], dedupe=DedupePolicy())
+    with pytest.raises(InvalidInputError, match="suspects"):
+        counter.override_duplicates(opened.session_id, "too early")
+    counter.submit(opened.session_id, again(people[0]))
+    for _ in range(2):
+        done = counter.finalize(opened.session_id)
+        assert done.enrollment.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED
+        assert [c.subject_id for c in done.enrollment.search.candidates] == ["A-1"]
+    with pytest.raises(InvalidInputError, match="reason"):
+        counter.override_duplicates(opened.session_id, "")
+    counter.override_duplicates(opened.session_id, "twins, both cards seen")
+    counter.enroll("A-3", [people[0]])  # whom the operator has not seen
+    done = counter.finalize(opened.session_id)
+    assert [c.subject_id for c in done.enrollment.search.candidates] == ["A-3"]
+    counter.override_duplicates(opened.session_id, "a triplet")
+    done = counter.finalize(opened.session_id)
+    assert (done.enrollment.outcome, done.enrollment.search.candidates) == (EnrollmentOutcome.ENROLLED, ())
+    details = office.served.events(limit=1000)[-1].details
+    assert details["dedupe_override"] == "twins, both cards seen; a triplet"
+    assert details["dedupe_excluded"] == '["A-1", "A-3"]'
 
 
 def test_people_are_listed_by_pages(biometrik: Biometrik, people: list[FaceImage]) -> None:

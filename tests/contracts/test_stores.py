@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from biometrik.errors import (
     SubjectNotFoundError,
     TransactionConflictError,
 )
-from biometrik.gallery.records import DEFAULT_GALLERY, EventKind, NewEncounter
+from biometrik.gallery.records import DEFAULT_GALLERY, Declined, EventKind, NewEncounter
 from biometrik.gallery.store import STORES, Store
 from biometrik.types import EncounterStatus, GalleryKind, Modality, Template, sha256_hex
 
@@ -513,6 +514,33 @@ def test_subjects_are_paged_by_id(store: Store) -> None:
     assert all(len(subject.encounters) == 1 for subject in store.subjects(gallery="default"))
     with pytest.raises(GalleryNotFoundError):
         store.subjects(gallery="nowhere")
+
+
+def test_what_was_declined_is_an_event_and_its_repeat_gets_the_same_answer(store: Store) -> None:
+    new = replace(_new("A", transaction_id="t"), note="why", details={"dedupe": "REFUSE"})
+    assert store.enrolled(new) is None
+    declined = store.decline(new)
+    assert declined == Declined(store.last_event(), "why")
+    event = store.events(after=declined.event - 1)[0]
+    assert (event.kind, event.subject_id, event.encounter_id) == (EventKind.DUPLICATE_SUSPECTED, "A", "")
+    assert event.details == {"dedupe": "REFUSE"}
+    assert store.subjects() == []
+    # Whichever of the two a repeat asks for, with whatever note.
+    later = replace(new, note="another")
+    assert [store.decline(later), store.admit(later), store.enrolled(later)] == [declined] * 3
+    assert store.last_event() == declined.event
+    with pytest.raises(TransactionConflictError):
+        store.decline(_new("B", transaction_id="t"))
+    with pytest.raises(TransactionConflictError):
+        store.enrolled(_new("B", transaction_id="t"))
+
+
+def test_the_note_of_an_enrolment_comes_back_with_its_repeat(store: Store) -> None:
+    new = replace(_new("A", transaction_id="t"), note="found nobody")
+    stored = store.enroll(new)
+    assert stored.note == "found nobody"
+    assert [store.enrolled(new), store.decline(new), store.admit(replace(new, note=""))] == [stored] * 3
+    assert store.enrolled(_new("A")) is None  # without an id there are no repeats
 
 
 def test_scan_and_events_are_paged(store: Store) -> None:

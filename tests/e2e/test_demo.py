@@ -23,6 +23,7 @@ OUTCOMES = {
     "enroll-A-0106": "ENROLLED",
     "enroll-too-dark": "NEEDS_RECAPTURE",
     "enroll-repeated": "ENROLLED",
+    "enroll-duplicate": "DUPLICATE_SUSPECTED",
     "verify-genuine-A-0101": "MATCH",
     "verify-genuine-A-0103": "MATCH",
     "verify-genuine-A-0106": "MATCH",
@@ -51,7 +52,7 @@ OUTCOMES = {
     "identify-erased": "NO_MATCH",
 }
 #: Photographs, prints and pairs on the page; photographs in which a face was found: box, landmarks, aligned crop.
-PHOTOGRAPHS, FACES = 52, 34
+PHOTOGRAPHS, FACES = 54, 36
 
 
 class _Resources(HTMLParser):
@@ -165,7 +166,7 @@ def test_the_page_says_what_an_officer_needs(demo: tuple[dict[str, Any], Path]) 
     text = (folder / "index.html").read_text(encoding="utf-8")
     for needed in (
         "re-photographed copy",
-        "All 34 steps came out as they must",
+        "All 35 steps came out as they must",
         "fewer than 1 of",
         "The face is too dark: add light from the front.",
         "Wajah terlalu gelap: tambah cahaya dari depan.",

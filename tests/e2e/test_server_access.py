@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from biometrik.client import Client, Connection
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import PermissionDeniedError, ServiceError, ServiceUnavailableError, UnauthenticatedError
 from biometrik.samples import UnreadableSample
+from biometrik.types import FACE
 from tests.e2e.identities import Identity
 from tests.soak.server_process import ServerProcess, StartError, random_template
 
@@ -72,6 +74,8 @@ def test_a_token_opens_what_its_scopes_name(guarded: ServerProcess, authority: I
         assert counter.verify("T-1", [template]).subject_id == "T-1"
         for refused in (
             lambda: counter.identify([template]),
+            lambda: counter.enroll("T-2", [template], dedupe=DedupePolicy()),  # would tell who else is enrolled
+            lambda: counter.open_session("T-2", [FACE], dedupe=DedupePolicy()),
             lambda: counter.subject("T-1"),
             lambda: counter.erase("T-1"),
             lambda: counter.create_gallery("watch"),

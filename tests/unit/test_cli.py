@@ -36,6 +36,7 @@ COMMANDS = (
     ("identify",),
     ("compare",),
     ("quality",),
+    ("dedupe",),
     ("subjects", "list"),
     ("subjects", "show"),
     ("subjects", "erase"),
@@ -146,6 +147,7 @@ def test_enroll_answers_with_the_encounter(tmp_path: Path, album: Path) -> None:
         "subject_id",
         "encounter_id",
         "templates",
+        "search",
         "samples",
     }
     assert answer.json["command"] == "enroll"

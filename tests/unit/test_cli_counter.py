@@ -19,12 +19,16 @@ from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
 from biometrik.types import (
     FACE,
+    Candidate,
     Enrollment,
     EnrollmentOutcome,
     FaceImage,
+    Identification,
     MissingReason,
     MissingSample,
     Modality,
+    Outcome,
+    SearchCoverage,
     Trait,
 )
 from biometrik.verdicts import OverrideKind, Submitted, TraitStanding, TraitState, submitted
@@ -38,6 +42,13 @@ PRINT = FingerprintImage(np.zeros((100, 100), dtype=np.uint8), 500.0)
 PORTRAIT = FaceImage(np.zeros((100, 80, 3), dtype=np.uint8))
 
 
+def suspicion(subject_id: str) -> Identification:
+    """Return a search that found one."""
+    candidate = Candidate(1, subject_id, "e-0", (), 50.0, None, True)
+    coverage = SearchCoverage(1, (), 1, 1, True, 1.0)
+    return Identification(Outcome.MATCH, (), (candidate,), 40.0, 0.01, None, coverage, "c", "m", ())
+
+
 class Office:
     """A service that says of each sample, in order, what it is given; its rules are the library's own."""
 
@@ -46,8 +57,11 @@ class Office:
         self.same = same
         self.cancelled = False
         self.overrides: list[str] = []
+        self.suspects: list[str] = []
+        self.reasons: list[str] = []
 
-    def open_session(self, subject_id: str, wanted: Sequence[Trait], **_: Any) -> OpenedSession:
+    def open_session(self, subject_id: str, wanted: Sequence[Trait], **how: Any) -> OpenedSession:
+        self.dedupe = how["dedupe"]
         self.capture = Capture[int](wanted, same_finger=lambda _, others: next(iter(others)) if self.same else None)
         return OpenedSession("session", self.states())
 
@@ -74,9 +88,20 @@ class Office:
         self.capture.restart(trait)
         return self.states()
 
+    def override_duplicates(self, session_id: str, reason: str, **_: Any) -> Any:
+        if len(reason) > 128:
+            raise InvalidInputError("reason: expected 1 to 128 printable characters")
+        self.suspects.pop(0)
+        self.reasons.append(reason)
+        return self.states()
+
     def finalize(self, session_id: str, *, override: str = "", **_: Any) -> Finalized:
         self.overrides.append(override)
         done = self.capture.finished or bool(override)
+        if done and self.suspects:
+            found = suspicion(self.suspects[0])
+            refused = Enrollment(EnrollmentOutcome.DUPLICATE_SUSPECTED, "A-1", "", 0, (), found)
+            return Finalized(refused, self.states())
         outcome = EnrollmentOutcome.ENROLLED if done else EnrollmentOutcome.NEEDS_RECAPTURE
         return Finalized(Enrollment(outcome, "A-1", "e-1" if done else "", 1, ()), self.states())
 
@@ -252,6 +277,26 @@ def test_the_operator_is_asked_at_the_end_why_it_should_be_enrolled_all_the_same
     office = Office(bad)
     done = enrol(office, Station(), Desk("leave", "burnt"), FACE)
     assert (done.enrollment.outcome, office.overrides) == (EnrollmentOutcome.ENROLLED, ["", "burnt"])
+
+
+def test_the_operator_is_asked_of_suspects_until_none_is_left_or_one_stays() -> None:
+    office = Office(report())
+    office.suspects = ["B-1", "B-2"]
+    desk = Desk("x" * 129, "a twin", "the other one")
+    done = enrol(office, Station(), desk, FACE)
+    assert done.enrollment.outcome is EnrollmentOutcome.ENROLLED
+    assert (office.reasons, desk.failures) == (["a twin", "the other one"], ["INVALID_INPUT"])
+
+    office = Office(report())
+    office.suspects = ["B-1"]
+    done = enrol(office, Station(), Desk(""), FACE)
+    assert (done.enrollment.outcome, office.reasons) == (EnrollmentOutcome.DUPLICATE_SUSPECTED, [])
+
+    office = Office(report())
+    office.suspects = ["B-1"]
+    done = enrol(office, Station(), Desk(attended=False), FACE)
+    assert done.enrollment.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED
+    assert office.dedupe is None
 
 
 @pytest.mark.parametrize("error", [CaptureTimeoutError("nobody came"), DeviceGoneError("it is gone")])

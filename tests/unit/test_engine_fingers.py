@@ -8,6 +8,7 @@ import pytest
 
 from biometrik.config import EngineConfig, ModelParameters
 from biometrik.demo.photographs import ASTRONAUT, GROUP, find, photographed_again
+from biometrik.duplicates import DedupePolicy
 from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, ThresholdUnsupportedError
 from biometrik.fingers import FingerPosition, FingerprintImage
@@ -211,3 +212,33 @@ def test_a_match_can_be_drawn(engine: Engine, prints: Prints) -> None:
     blank = FingerprintImage(np.full((300, 300), 255, dtype=np.uint8), 500)
     with pytest.raises(InvalidInputError, match="reference: expected a print, got NO_FINGERPRINT"):
         engine.draw_pairs(first, blank)
+
+
+def test_a_person_who_is_known_by_fingers_is_suspected_by_them(engine: Engine, prints: Prints) -> None:
+    refused = engine.enroll("C-3", [prints[1, 1]], dedupe=DedupePolicy())
+    assert refused.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED
+    assert refused.search is not None
+    assert [candidate.subject_id for candidate in refused.search.candidates] == ["A-1"]
+    assert [row.trait for row in refused.search.candidates[0].components] == [Trait(Modality.FINGER, LEFT)]
+
+
+def test_duplicates_are_found_by_all_traits_from_either_side(
+    engine: Engine, prints: Prints, faces: tuple[PreparedSample, ...]
+) -> None:
+    assert [(page.prints, page.pairs) for page in (engine.duplicates(max_fmr=1e-4),)] == [(2, ())]
+    engine.enroll("D-4", [prints[0, 1], prints[1, 1]])
+    engine.enroll("E-5", [faces[1]])
+    page = engine.duplicates(max_fmr=1e-4)
+    assert (page.faces, page.prints, page.passed_over, page.more) == (1, 3, 0, False)
+    named = {frozenset(pair.subject_ids): pair for pair in page.pairs}
+    assert set(named) == {frozenset(("A-1", "D-4")), frozenset(("A-1", "E-5"))}
+    fingers = {row.trait for row in named[frozenset(("A-1", "D-4"))].components}
+    assert fingers == {Trait(Modality.FINGER, RIGHT), Trait(Modality.FINGER, LEFT)}
+    assert [row.trait for row in named[frozenset(("A-1", "E-5"))].components] == [FACE]
+    # Each with prints asks for itself: such a pair comes from both sides.
+    assert [frozenset(pair.subject_ids) for pair in page.pairs].count(frozenset(("A-1", "D-4"))) == 2
+
+
+def test_who_has_too_little_for_the_rate_is_passed_over_and_counted(engine: Engine) -> None:
+    page = engine.duplicates(max_fmr=1e-5, real_evidence=True)  # real evidence of one finger ends far before
+    assert (page.prints, page.passed_over) == (1, 1)

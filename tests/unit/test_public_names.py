@@ -11,6 +11,8 @@ NAMES = {
     "BiometrikError",
     "Candidate",
     "Decision",
+    "DedupeAction",
+    "DedupePolicy",
     "Engine",
     "EngineConfig",
     "Enrollment",

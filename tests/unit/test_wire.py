@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from biometrik import fingers, types, verdicts, wire
+from biometrik.duplicates import DedupeAction
 from biometrik.errors import InvalidInputError, InvalidPositionError, TemplateFormatError
 from biometrik.guidance import Guidance
 from biometrik.reasons import Reason
@@ -79,7 +80,6 @@ identification = st.builds(
     model_contract_id=text,
     samples=reports,
 )
-enrollment = st.builds(types.Enrollment, st.sampled_from(types.EnrollmentOutcome), text, text, count, reports)
 missing = st.builds(types.MissingSample, st.integers(1, 10), st.sampled_from(types.MissingReason), st.booleans())
 encounter = st.builds(
     types.Encounter,
@@ -130,6 +130,16 @@ def _origin_to_wire(value: types.SampleOrigin) -> sample_pb2.Sample:
 
 
 Case = tuple[st.SearchStrategy[Any], Callable[[Any], Message], Callable[[Any], Any]]
+
+enrollment = st.builds(
+    types.Enrollment,
+    st.sampled_from(types.EnrollmentOutcome),
+    text,
+    text,
+    count,
+    reports,
+    st.none() | identification,
+)
 
 ROUND_TRIPS: Final[dict[str, Case]] = {
     "trait": (trait, wire.trait_to_wire, wire.trait_from_wire),
@@ -194,6 +204,7 @@ TWINS: Final[list[tuple[type[Enum], Any, wire.EnumMap[Any]]]] = [
     (fingers.Impression, sample_pb2.Impression, wire.IMPRESSIONS),
     (types.MissingReason, sample_pb2.MissingReason, wire.MISSING),
     (Reason, sample_pb2.Reason, wire.REASONS),
+    (DedupeAction, enrollment_service_pb2.DedupeAction, wire.DEDUPE_ACTIONS),
     (types.Outcome, decision_pb2.Outcome, wire.OUTCOMES),
     (types.EnrollmentOutcome, enrollment_service_pb2.EnrollmentOutcome, wire.ENROLLMENT_OUTCOMES),
     (types.EncounterStatus, subject_pb2.EncounterStatus, wire.STATUSES),
@@ -224,7 +235,7 @@ def test_every_enumeration_of_the_contract_is_one_of_ours_or_known_to_be_its_own
         for module in (context_pb2, decision_pb2, enrollment_service_pb2, sample_pb2, subject_pb2)
         for name in module.DESCRIPTOR.enum_types_by_name
     }
-    values = (*vars(types).values(), *vars(fingers).values(), *vars(verdicts).values())
+    values = (*vars(types).values(), *vars(fingers).values(), *vars(verdicts).values(), DedupeAction)
     ours = {value.__name__ for value in values if isinstance(value, type) and issubclass(value, Enum)}
     twins = {mine.__name__ for mine, _, _ in TWINS}
     assert twins - {"Guidance"} == (ours & theirs) - {"FingerPosition"}

@@ -8,11 +8,14 @@ import grpc
 
 from biometrik import wire
 from biometrik.bulk import MAX_TAG, require_transaction
+from biometrik.duplicates import DedupePolicy
 from biometrik.engine import require_consent
 from biometrik.gallery.records import check_id
 from biometrik.types import Enrollment
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.v1 import enrollment_service_pb2_grpc
+from biometrik.verdicts import OverrideKind
+from biometrik_server.access import Access, Scope
 from biometrik_server.calls import CURRENT, Admission
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
@@ -64,7 +67,8 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         check_id("subject_id", request.subject_id)
         wanted = [wire.requested_trait_from_wire(trait) for trait in request.wanted]
         owner = CURRENT.get().client.name
-        session = self._sessions.open(owner, request, request.subject_id, wanted, _galleries(request), who)
+        galleries, dedupe = _galleries(request), self._dedupe(request)
+        session = self._sessions.open(owner, request, request.subject_id, wanted, galleries, who, dedupe)
         return pb.OpenSessionResponse(session_id=session.session_id, traits=_states(session))
 
     async def SubmitSample(
@@ -95,7 +99,11 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         request: pb.OverrideRequest,
         context: "grpc.aio.ServicerContext[pb.OverrideRequest, pb.OverrideResponse]",
     ) -> pb.OverrideResponse:
-        trait, kind = wire.requested_trait_from_wire(request.trait), wire.OVERRIDES.from_wire(request.kind)
+        kind = wire.OVERRIDES.from_wire(request.kind)
+        if kind is OverrideKind.DUPLICATE:
+            states = await self._act(request, lambda session: session.override_duplicates(request.reason))
+            return pb.OverrideResponse(traits=states)
+        trait = wire.requested_trait_from_wire(request.trait)
         states = await self._act(request, lambda session: session.capture.override(trait, kind, request.reason))
         return pb.OverrideResponse(traits=states)
 
@@ -149,9 +157,16 @@ class EnrollmentService(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             missing=[wire.missing_from_wire(row) for row in request.missing],
             galleries=_galleries(request),
             override=request.override_reason,
+            dedupe=self._dedupe(request),
             context=who,
         )
         return await self._desk.answer(lambda: self._convert.presented(request.samples), enroll)
+
+    def _dedupe(self, request: pb.EnrollRequest | pb.OpenSessionRequest) -> DedupePolicy | None:
+        if not request.HasField("dedupe"):
+            return None
+        Access.require(CURRENT.get().client, Scope.IDENTIFY, "dedupe")  # its answer tells who else is enrolled
+        return self._convert.dedupe(request.dedupe)
 
     def _session(self, request: Any) -> Session:
         return self._sessions.get(CURRENT.get().client.name, request.session_id)

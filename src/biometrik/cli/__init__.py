@@ -2,6 +2,7 @@
 
 # Importing a module of commands adds them; this is the order in which the help lists them.
 from biometrik.cli import people as people  # isort: skip
+from biometrik.cli import dedupe as dedupe  # isort: skip
 from biometrik.cli import register as register  # isort: skip
 from biometrik.cli import bulk as bulk  # isort: skip
 from biometrik.cli import service as service  # isort: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from biometrik.bulk import Imported, ImportRecord
+from biometrik.duplicates import DedupePolicy
 from biometrik.samples import Sample
 from biometrik.types import (
     Decision,
@@ -71,6 +72,7 @@ class Biometrics(Protocol):
         missing: Sequence[MissingSample],
         galleries: Sequence[str] | None,
         override: str,
+        dedupe: DedupePolicy | None,
         context: RequestContext | None,
     ) -> Enrollment:
         """Enrol a person."""

@@ -6,11 +6,12 @@ station keeps the devices. This is what is between them, and asks the operator w
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Protocol
 
 from biometrik.client import CaptureMoment, Client, Finalized, StationClient, StationDevice, StationLease
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError, InvalidInputError, ProtocolError
 from biometrik.fingers import FingerPosition
 from biometrik.samples import Sample
@@ -79,6 +80,8 @@ class Plan:
         None for the default.
     override : str
         Why it is enrolled although not all was taken; "" where it should not be.
+    dedupe : DedupePolicy or None
+        How the person is looked for under other ids; None for not at all.
     context : RequestContext
         Who does it.
     """
@@ -88,6 +91,7 @@ class Plan:
     missing: tuple[MissingSample, ...] = ()
     galleries: tuple[str, ...] | None = None
     override: str = ""
+    dedupe: DedupePolicy | None = None
     context: RequestContext = field(default_factory=RequestContext)
 
 
@@ -180,7 +184,7 @@ class Counter:
             As the service and the station.
         """
         session = self._office.open_session(
-            plan.subject_id, plan.wanted, galleries=plan.galleries, context=plan.context
+            plan.subject_id, plan.wanted, galleries=plan.galleries, dedupe=plan.dedupe, context=plan.context
         )
         with self._cancelled_unless_enrolled(session.session_id) as done:
             states = session.traits
@@ -270,7 +274,20 @@ class Counter:
         if done.enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE and self._desk.attended:
             reason = self._desk.ask("Not all was taken. Why is it enrolled all the same (nothing: it is not)?")
             if reason:
-                return self._office.finalize(session_id, override=reason, context=plan.context)
+                plan = replace(plan, override=reason)
+                done = self._office.finalize(session_id, override=reason, context=plan.context)
+        while done.enrollment.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED and self._desk.attended:
+            found = done.enrollment.search
+            suspects = ", ".join(candidate.subject_id for candidate in found.candidates) if found else "somebody"
+            reason = self._desk.ask(f"Enrolled as {suspects}, it seems. Why is it not so (nothing: it may be so)?")
+            if not reason:
+                break
+            try:
+                self._office.override_duplicates(session_id, reason, context=plan.context)
+            except InvalidInputError as error:  # a reason too long, or more suspects than may be left out
+                self._desk.fail(error)
+                continue
+            done = self._office.finalize(session_id, override=plan.override, context=plan.context)
         return done
 
     def _lease(self, device_id: str) -> StationLease:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from biometrik.cli.biometrics import Biometrics
     from biometrik.client import Connection
     from biometrik.config import EngineConfig
+    from biometrik.duplicates import DedupePolicy
 
+_DUPLICATES = "Duplicates"
 _MODELS = "Models and runtime"
 _OUTPUT = "Output"
 _SERVICE = "Service"
@@ -73,6 +75,80 @@ class Output:
         Option("--locale", envvar="BIOMETRIK_LOCALE", help="Language of the advice.", rich_help_panel=_OUTPUT),
     ] = "en"
     debug: Annotated[bool, Option("--debug", help="Show an error's traceback.", rich_help_panel=_OUTPUT)] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dedupe:
+    """How an enrolment looks for the same person under other ids."""
+
+    dedupe: Annotated[
+        Literal["none", "warn", "refuse"],
+        Option(
+            "--dedupe",
+            help="Search for the person under other ids first: enrol and name whom it may be, or refuse.",
+            rich_help_panel=_DUPLICATES,
+        ),
+    ] = "none"
+    dedupe_fpir: Annotated[
+        float,
+        Option(
+            "--dedupe-fpir",
+            metavar="RATE",
+            help="Chance that you accept of suspecting a new person.",
+            rich_help_panel=_DUPLICATES,
+        ),
+    ] = 0.01
+    dedupe_gallery: Annotated[
+        list[str] | None,
+        Option(
+            "--dedupe-gallery",
+            metavar="NAME",
+            help="Search only here; again for more. Else everywhere.",
+            rich_help_panel=_DUPLICATES,
+        ),
+    ] = None
+    dedupe_except: Annotated[
+        list[str] | None,
+        Option(
+            "--dedupe-except",
+            metavar="SUBJECT",
+            help="A suspect whom you have looked at and who does not count; again for more, ten in all.",
+            rich_help_panel=_DUPLICATES,
+        ),
+    ] = None
+    dedupe_reason: Annotated[
+        str,
+        Option(
+            "--dedupe-reason",
+            metavar="REASON",
+            help="Why not; kept in the event log.",
+            rich_help_panel=_DUPLICATES,
+        ),
+    ] = ""
+
+    def policy(self) -> "DedupePolicy | None":
+        """Return the policy, None where nobody is looked for.
+
+        Raises
+        ------
+        BadParameter
+            Options of a search that is not asked for.
+        InvalidInputError
+            A value is out of its bounds, or an exception has no reason.
+        """
+        from biometrik.duplicates import DedupeAction, DedupePolicy
+
+        if self.dedupe == "none":
+            if self.dedupe_gallery or self.dedupe_except or self.dedupe_reason:
+                raise typer.BadParameter("expected warn or refuse with the other options of it", param_hint="--dedupe")
+            return None
+        return DedupePolicy(
+            DedupeAction(self.dedupe.upper()),
+            self.dedupe_fpir,
+            tuple(self.dedupe_gallery) if self.dedupe_gallery else None,
+            excluded_subject_ids=tuple(self.dedupe_except or ()),
+            override=self.dedupe_reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)

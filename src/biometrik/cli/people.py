@@ -7,6 +7,7 @@ from typer import Argument, BadParameter, Option
 
 from biometrik.cli.answer import answer
 from biometrik.cli.options import (
+    Dedupe,
     Galleries,
     MaxFmr,
     Operator,
@@ -35,7 +36,7 @@ _BATCH: Final = 16
 @command(
     app,
     example="biometrik enroll A-0192 photo.jpg --gallery default",
-    exits="0 enrolled · 3 needs recapture or failure to enrol, nothing was stored",
+    exits="0 enrolled · 3 needs recapture, failure to enrol or duplicate suspected, nothing was stored",
 )
 def enroll(
     subject: Subject,
@@ -58,17 +59,20 @@ def enroll(
         str,
         Option("--override", metavar="REASON", help="Why you accept samples of poor quality; kept in the event log."),
     ] = "",
+    dedupe: Dedupe,
     transaction: Transaction = "",
     operator: Operator = "",
     recognition: Recognition,
     output: Output,
 ) -> None:
     """Add photographs and prints of a person, taken now, under your id; the images themselves are not kept."""
+    from biometrik import wording
     from biometrik.cli import samples, schema
     from biometrik.cli.screens import people as screen
     from biometrik.types import EnrollmentOutcome, RequestContext
 
     context = RequestContext(transaction_id=transaction, operator_ref=operator)
+    policy = dedupe.policy()
     presented, files = samples.read(photos, prints, quiet=output.json)
     with opened(place, recognition, output, create=True) as engine:
         result = engine.enroll(
@@ -77,12 +81,14 @@ def enroll(
             missing=samples.missing(missing),
             galleries=gallery or None,
             override=override,
+            dedupe=policy,
             context=context,
         )
+        evidence = () if result.search is None else wording.behind(result.search, engine.calibrations)
     answer(
         "enroll",
         schema.enrollment(result, files, output.locale),
-        lambda console: screen.enrollment(console, result, files, output.locale),
+        lambda console: screen.enrollment(console, result, evidence, files, output.locale),
         as_json=output.json,
         code=OK if result.outcome is EnrollmentOutcome.ENROLLED else INCONCLUSIVE,
     )

@@ -12,8 +12,12 @@ decision        outcome, reasons, score, threshold, capped, max_fmr, achieved_fm
 identification  outcome, reasons, candidates (rank, subject_id, encounter_id, galleries, score, capped, raw_score,
                 is_match), threshold, max_fpir, achieved_fpir (rate or null), coverage (gallery_version, galleries,
                 subjects, compared, exact, recall_claimed), calibration_id, model_contract_id, samples
-enrollment      outcome, subject_id, encounter_id, templates, samples; of station enroll, in place of samples, traits
-                (trait, standing, attempts_left, basis or null)
+enrollment      outcome, subject_id, encounter_id, templates, samples, search (an identification without samples, whose
+                candidates are the suspects; null where no duplicates were looked for); of station enroll, in place of
+                samples, traits (trait, standing, attempts_left, basis or null)
+duplicates      max_fmr, threshold, galleries (null for all), encounters (faces, prints, passed_over), compared, exact,
+                expected_by_chance, found, calibrations, clusters (subjects, pairs: score, capped, encounters,
+                components)
 sample          file, usable, reasons, faces_found, face (box, landmarks, confidence) or null,
                 quality (overall, acceptable, algorithm, components) or null
 component       name, value, measured, unit, threshold, acceptable, reason or null
@@ -91,25 +95,7 @@ def decision(value: Decision, files: Sequence[Path], locale: Locale) -> Json:
 
 def identification(value: Identification, files: Sequence[Path], locale: Locale) -> Json:
     """Return a 1:N answer; ``files`` are those of its samples, in order."""
-    return {
-        "outcome": value.outcome.value,
-        "reasons": _reasons(value.reasons, locale),
-        "candidates": [_candidate(candidate) for candidate in value.candidates],
-        "threshold": value.threshold,
-        "max_fpir": value.max_fpir,
-        "achieved_fpir": None if value.achieved_fpir is None else rate(value.achieved_fpir),
-        "coverage": {
-            "gallery_version": value.coverage.gallery_version,
-            "galleries": list(value.coverage.galleries),
-            "subjects": value.coverage.subjects,
-            "compared": value.coverage.compared,
-            "exact": value.coverage.exact,
-            "recall_claimed": value.coverage.recall_claimed,
-        },
-        "calibration_id": value.calibration_id,
-        "model_contract_id": value.model_contract_id,
-        "samples": samples(value.samples, files, locale),
-    }
+    return {**_search(value, locale), "samples": samples(value.samples, files, locale)}
 
 
 def enrollment(value: Enrollment, files: Sequence[Path], locale: Locale) -> Json:
@@ -119,6 +105,7 @@ def enrollment(value: Enrollment, files: Sequence[Path], locale: Locale) -> Json
         "subject_id": value.subject_id,
         "encounter_id": value.encounter_id,
         "templates": value.templates,
+        "search": None if value.search is None else _search(value.search, locale),
         "samples": samples(value.samples, files, locale),
     }
 
@@ -171,13 +158,14 @@ def similarity(found: "RecordSimilarity") -> Json:
     }
 
 
-def finalized(value: "Finalized") -> Json:
+def finalized(value: "Finalized", locale: Locale) -> Json:
     """Return the answer of an enrolment that was collected at a station."""
     return {
         "outcome": value.enrollment.outcome.value,
         "subject_id": value.enrollment.subject_id,
         "encounter_id": value.enrollment.encounter_id,
         "templates": value.enrollment.templates,
+        "search": None if value.enrollment.search is None else _search(value.enrollment.search, locale),
         "traits": [
             {
                 "trait": state.trait.name,
@@ -256,6 +244,27 @@ def _encounter(value: Encounter) -> Json:
         "missing": [
             {"finger": row.trait.name, "reason": row.reason.value, "permanent": row.permanent} for row in value.missing
         ],
+    }
+
+
+def _search(value: Identification, locale: Locale) -> Json:
+    return {
+        "outcome": value.outcome.value,
+        "reasons": _reasons(value.reasons, locale),
+        "candidates": [_candidate(candidate) for candidate in value.candidates],
+        "threshold": value.threshold,
+        "max_fpir": value.max_fpir,
+        "achieved_fpir": None if value.achieved_fpir is None else rate(value.achieved_fpir),
+        "coverage": {
+            "gallery_version": value.coverage.gallery_version,
+            "galleries": list(value.coverage.galleries),
+            "subjects": value.coverage.subjects,
+            "compared": value.coverage.compared,
+            "exact": value.coverage.exact,
+            "recall_claimed": value.coverage.recall_claimed,
+        },
+        "calibration_id": value.calibration_id,
+        "model_contract_id": value.model_contract_id,
     }
 
 

@@ -14,7 +14,7 @@ import typer
 from typer import Option
 
 from biometrik.cli.answer import answer
-from biometrik.cli.options import Galleries, Operator, Output, Service, Subject, address_of
+from biometrik.cli.options import Dedupe, Galleries, Operator, Output, Service, Subject, address_of
 from biometrik.cli.root import INCONCLUSIVE, OK, Serving, app, command
 from biometrik.cli.service import example
 from biometrik.errors import InvalidInputError, PluginNotFoundError
@@ -209,6 +209,7 @@ def enroll(
             "--override", metavar="REASON", help="Enrol although not all was taken, and why; kept in the event log."
         ),
     ] = "",
+    dedupe: Dedupe,
     operator: Operator = "",
     consent: Annotated[
         str, Option("--consent", metavar="REFERENCE", help="Your reference of the consent; kept in the event log.")
@@ -221,8 +222,9 @@ def enroll(
     What is wanted is captured one after the other; what the person should do
     is said on standard error, and shown with --preview. At most three attempts
     each. After one that was not accepted you are asked: again, override,
-    missing or leave. With --json, or without a terminal, nobody is asked:
-    attempts are repeated, and what fails is left.
+    missing or leave; where a duplicate is suspected, why it is none. With
+    --json, or without a terminal, nobody is asked: attempts are repeated, and
+    what fails is left.
 
     Ctrl-C gives everything up: devices are given back, nothing is stored. The
     token and certificates are shown to the service and to a station alike.
@@ -241,6 +243,7 @@ def enroll(
         gone,
         tuple(gallery) if gallery else None,
         override,
+        dedupe.policy(),
         RequestContext(operator_ref=operator, consent_ref=consent),
     )
     address = address_of(service)
@@ -275,7 +278,7 @@ def enroll(
         ).enrol(plan)
     answer(
         "station enroll",
-        schema.finalized(done),
+        schema.finalized(done, output.locale),
         lambda console: screen.finalized(console, done),
         as_json=output.json,
         code=OK if done.enrollment.outcome is EnrollmentOutcome.ENROLLED else INCONCLUSIVE,

@@ -22,6 +22,7 @@ from biometrik.client.operations import (
     search_options,
 )
 from biometrik.client.synchronous import pieces
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError
 from biometrik.formats.record_report import NOTHING_STATED, Conversion, RecordReport, RecordType, Stated
 from biometrik.samples import Sample
@@ -248,11 +249,14 @@ class AsyncClient(AsyncChannel):
         missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
+        dedupe: DedupePolicy | None = None,
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = await self._presented(samples)
-        return await self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
+        return await self._do(
+            self._operations.enroll(subject_id, presented, galleries, override, context, missing, dedupe)
+        )
 
     async def import_encounters(self, records: AsyncIterable[ImportRecord]) -> AsyncIterator[Imported]:
         """Enrol many people over one stream; see :meth:`biometrik.client.Client.import_encounters`.
@@ -345,10 +349,11 @@ class AsyncClient(AsyncChannel):
         wanted: Sequence[Trait],
         *,
         galleries: Sequence[str] | None = None,
+        dedupe: DedupePolicy | None = None,
         context: RequestContext | None = None,
     ) -> OpenedSession:
         """Begin to collect a person's samples; see OpenSession in the contract."""
-        return await self._do(self._sessions.open(subject_id, wanted, galleries, context))
+        return await self._do(self._sessions.open(subject_id, wanted, galleries, context, dedupe))
 
     async def submit(self, session_id: str, sample: Sample, *, context: RequestContext | None = None) -> Submitted:
         """Present a sample as one attempt at the trait that it shows; raises SessionNotFoundError."""
@@ -372,6 +377,12 @@ class AsyncClient(AsyncChannel):
     ) -> tuple[TraitState, ...]:
         """Take the best sample so far although the rules would not; raises SessionNotFoundError."""
         return await self._do(self._sessions.override(session_id, trait, kind, reason, context))
+
+    async def override_duplicates(
+        self, session_id: str, reason: str, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Say that the suspects of the last Finalize were looked at and do not count; raises SessionNotFoundError."""
+        return await self._do(self._sessions.override_duplicates(session_id, reason, context))
 
     async def restart(
         self, session_id: str, trait: Trait, *, context: RequestContext | None = None

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from biometrik import wire
-from biometrik.client.operations import Operation, Operations, Presentations
+from biometrik.client.operations import Operation, Operations, Presentations, dedupe_message
+from biometrik.duplicates import DedupePolicy
 from biometrik.types import Enrollment, MissingSample, RequestContext, Trait
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.verdicts import OverrideKind, Submitted, TraitState
@@ -57,12 +58,14 @@ class SessionOperations:
         wanted: Sequence[Trait],
         galleries: Sequence[str] | None,
         context: RequestContext | None,
+        dedupe: DedupePolicy | None = None,
     ) -> Operation[OpenedSession]:
         """OpenSession."""
         request = pb.OpenSessionRequest(
             context=self._operations.writing(context),
             subject_id=subject_id,
             wanted=[wire.trait_to_wire(trait) for trait in wanted],
+            dedupe=dedupe_message(dedupe),
         )
         if galleries is None:
             request.default_gallery = True
@@ -98,6 +101,18 @@ class SessionOperations:
             session_id=session_id,
             trait=wire.trait_to_wire(trait),
             kind=wire.OVERRIDES.to_wire(kind),
+            reason=reason,
+        )
+        return self._call("Override", request, pb.OverrideResponse, _states)
+
+    def override_duplicates(
+        self, session_id: str, reason: str, context: RequestContext | None
+    ) -> Operation[tuple[TraitState, ...]]:
+        """Override, of the suspects."""
+        request = pb.OverrideRequest(
+            context=self._operations.writing(context),
+            session_id=session_id,
+            kind=pb.OVERRIDE_KIND_DUPLICATE,
             reason=reason,
         )
         return self._call("Override", request, pb.OverrideResponse, _states)

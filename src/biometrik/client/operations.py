@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from biometrik import record_wire, wire
 from biometrik.bulk import ImportRecord
 from biometrik.client.connection import error_of
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
 from biometrik.fingers import NATIVE_PPI, FingerprintImage
 from biometrik.formats.record_report import Conversion, RecordReport, RecordType, Stated
@@ -330,11 +331,12 @@ class Operations:
         override: str,
         context: RequestContext | None,
         missing: Sequence[MissingSample] = (),
+        dedupe: DedupePolicy | None = None,
     ) -> Operation[Enrollment]:
         """Enroll."""
         return Operation(
             f"{_PACKAGE}.EnrollmentService/Enroll",
-            self._enroll_request(subject_id, samples, galleries, override, context, missing),
+            self._enroll_request(subject_id, samples, galleries, override, context, missing, dedupe),
             enrollment_service_pb2.EnrollResponse,
             wire.enrollment_from_wire,
         )
@@ -356,6 +358,7 @@ class Operations:
         override: str,
         context: RequestContext | None,
         missing: Sequence[MissingSample],
+        dedupe: DedupePolicy | None = None,
     ) -> enrollment_service_pb2.EnrollRequest:
         request = enrollment_service_pb2.EnrollRequest(
             context=self.writing(context),
@@ -363,6 +366,7 @@ class Operations:
             samples=samples,
             missing=[wire.missing_to_wire(row) for row in missing],
             override_reason=override,
+            dedupe=dedupe_message(dedupe),
         )
         if galleries is None:
             request.default_gallery = True
@@ -550,6 +554,28 @@ def search_options(
     else:
         options.threshold.fpir = max_fpir
     return options
+
+
+def dedupe_message(policy: DedupePolicy | None) -> enrollment_service_pb2.DedupePolicy | None:
+    """Return how an enrolment looks for duplicates; None where it does not.
+
+    Raises
+    ------
+    InvalidInputError
+        No gallery is to be searched, which in the contract asks for all.
+    """
+    if policy is None:
+        return None
+    if policy.galleries == ():
+        raise InvalidInputError("galleries: expected at least one name, or None for all")
+    return enrollment_service_pb2.DedupePolicy(
+        action=wire.DEDUPE_ACTIONS.to_wire(policy.action),
+        threshold=decision_pb2.Threshold(fpir=policy.max_fpir, real_evidence=policy.real_evidence),
+        galleries=policy.galleries or (),
+        max_candidates=policy.max_candidates,
+        excluded_subject_ids=policy.excluded_subject_ids,
+        override_reason=policy.override,
+    )
 
 
 def answer_of_many(answer: identification_service_pb2.IdentifyManyResponse) -> Identification | BiometrikError:

@@ -23,6 +23,7 @@ from biometrik.client.operations import (
     outcome_of_import,
     search_options,
 )
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError
 from biometrik.formats.record_report import NOTHING_STATED, Conversion, RecordReport, RecordType, Stated
 from biometrik.samples import Sample
@@ -249,11 +250,12 @@ class Client(Channel):
         missing: Sequence[MissingSample] = (),
         galleries: Sequence[str] | None = None,
         override: str = "",
+        dedupe: DedupePolicy | None = None,
         context: RequestContext | None = None,
     ) -> Enrollment:
         """Add an encounter to a subject; see :meth:`biometrik.Engine.enroll`."""
         presented = self._presented(samples)
-        return self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing))
+        return self._do(self._operations.enroll(subject_id, presented, galleries, override, context, missing, dedupe))
 
     def import_encounters(self, records: Iterable[ImportRecord]) -> Iterator[Imported]:
         """Enrol many people over one stream; see :meth:`biometrik.Engine.import_encounters`.
@@ -342,10 +344,11 @@ class Client(Channel):
         wanted: Sequence[Trait],
         *,
         galleries: Sequence[str] | None = None,
+        dedupe: DedupePolicy | None = None,
         context: RequestContext | None = None,
     ) -> OpenedSession:
         """Begin to collect a person's samples; see OpenSession in the contract."""
-        return self._do(self._sessions.open(subject_id, wanted, galleries, context))
+        return self._do(self._sessions.open(subject_id, wanted, galleries, context, dedupe))
 
     def submit(self, session_id: str, sample: Sample, *, context: RequestContext | None = None) -> Submitted:
         """Present a sample as one attempt at the trait that it shows; raises SessionNotFoundError."""
@@ -369,6 +372,12 @@ class Client(Channel):
     ) -> tuple[TraitState, ...]:
         """Take the best sample so far although the rules would not; raises SessionNotFoundError."""
         return self._do(self._sessions.override(session_id, trait, kind, reason, context))
+
+    def override_duplicates(
+        self, session_id: str, reason: str, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Say that the suspects of the last Finalize were looked at and do not count; raises SessionNotFoundError."""
+        return self._do(self._sessions.override_duplicates(session_id, reason, context))
 
     def restart(
         self, session_id: str, trait: Trait, *, context: RequestContext | None = None

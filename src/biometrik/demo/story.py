@@ -12,6 +12,7 @@ from biometrik.config import EngineConfig, FacePolicy
 from biometrik.demo import fingers, photographs
 from biometrik.demo.office import Office
 from biometrik.demo.steps import Picture, Result, Step, Story, take
+from biometrik.duplicates import DedupePolicy
 from biometrik.engine import Engine
 from biometrik.errors import (
     BiometrikError,
@@ -180,6 +181,20 @@ class _Teller:
                 ),
                 finding=lambda: "The same encounter id as at first; one encounter is stored.",
                 probes=[Picture(self._people[ENROLLED[0]], f"{ENROLLED[0]}, photograph at enrolment")],
+            )
+        )
+        self._told(
+            take(
+                "enroll-duplicate",
+                f"Enrol {ENROLLED[2]} under another id",
+                "Somebody who is enrolled comes as another person. Before anything is stored the service searches for"
+                " the face among everybody else, and an officer is told whom it may be.",
+                "DUPLICATE_SUSPECTED",
+                lambda: self.counter.enroll("A-0108", [self._counter_frames[ENROLLED[2]]], dedupe=DedupePolicy()),
+                holds=lambda result: [c.subject_id for c in result.search.candidates] == [ENROLLED[2]],
+                finding=lambda: f"It looks like {ENROLLED[2]}; nothing was stored.",
+                references=[self._enrolled[ENROLLED[2]]],
+                probes=[self._at_counter(ENROLLED[2])],
             )
         )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from biometrik.gallery.records import Answer, Change, GalleryChange
+from biometrik.gallery.records import Answer, Change, Declined, GalleryChange
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -38,7 +38,12 @@ def change(fields: Mapping[str, Any]) -> Change:
             MissingSample(row["position"], MissingReason(row["reason"]), row["permanent"])
             for row in encounter["missing"]
         )
-    return Change(fields["event"], fields["number"], Encounter(**encounter))
+    return Change(fields["event"], fields["number"], Encounter(**encounter), fields.get("note", ""))
+
+
+def enrolment(fields: Mapping[str, Any]) -> Change | Declined:
+    """Return what became of an enrolment."""
+    return change(fields) if "encounter" in fields else Declined(fields["event"], fields["note"])
 
 
 def erasure(fields: Mapping[str, Any]) -> ErasureCertificate:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biometrik.errors import (
     BiometrikError,
@@ -15,8 +17,8 @@ from biometrik.errors import (
 from biometrik.features import Features
 from biometrik.gallery.index import Index
 from biometrik.gallery.prints import PrintIndex
-from biometrik.gallery.records import NO_DETAILS, Change, Event, NewEncounter, Stored
-from biometrik.gallery.searching import Fuse, Searchable, SearchResult
+from biometrik.gallery.records import NO_DETAILS, Change, Declined, Event, NewEncounter, Stored
+from biometrik.gallery.searching import Alike, Fuse, Searchable, SearchResult
 from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.store import Store
 from biometrik.types import (
@@ -29,6 +31,8 @@ from biometrik.types import (
     Subject,
     Template,
 )
+
+_NOTHING: Final = Features()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,26 @@ class Gallery:
         new = NewEncounter(
             subject_id, tuple(templates), tuple(galleries), transaction_id, request_digest, details, tuple(missing)
         )
+        change = self.admit(new)
+        assert isinstance(change, Change)  # nothing is declined here
+        return change.encounter
+
+    def admit(self, new: NewEncounter) -> Change | Declined:
+        """Add an encounter as :meth:`enroll` does; of a repeat, return what was done at first."""
         if self._foreign_among(new.templates):
             raise IncompatibleTemplateError("templates: expected templates of the models in force")
         (features,) = self._features([new.templates])
         with self._write():
-            change = self._store.enroll(new, then=lambda made: self._take_in(made, features))
-        return change.encounter
+            return self._store.admit(new, then=lambda made: self._settle(made, features))
+
+    def decline(self, new: NewEncounter) -> Change | Declined:
+        """Record that an encounter is not added, because its subject seems to be another; as :meth:`admit`."""
+        with self._write():
+            return self._store.decline(new, then=self._settle)
+
+    def admitted(self, new: NewEncounter) -> Change | Declined | None:
+        """Return what this very enrolment was answered before; None where it is new or has no transaction id."""
+        return self._store.enrolled(new)
 
     def erase(
         self, subject_id: str, *, transaction_id: str = "", details: Mapping[str, str] = NO_DETAILS
@@ -368,6 +386,41 @@ class Gallery:
         self._catch_up()
         return self._searchable.search(probe, count, galleries, excluding, fuse)
 
+    def count(self, galleries: Sequence[str] | None) -> int:
+        """Return how many encounters a search of these galleries can find; raises GalleryNotFoundError."""
+        return self._searchable.count(galleries)
+
+    def page(self, after: int, limit: int) -> list[tuple[int, Encounter, Features]]:
+        """Return a page of all encounters with what can be compared of them, oldest first.
+
+        Parameters
+        ----------
+        after : int
+            The last number of the page before; 0 for the first page.
+        limit : int
+            Most encounters, 1..1000.
+
+        Raises
+        ------
+        StoreDamagedError
+            An encounter's templates are damaged; the message names it.
+        """
+        page = self._store.scan(after=after, limit=limit)
+        features = self._features([stored.templates for stored in page])
+        return [(stored.number, stored.encounter, own) for stored, own in zip(page, features, strict=True)]
+
+    def alike(
+        self,
+        numbers: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        least: float,
+        *,
+        galleries: Sequence[str] | None,
+        most: int,
+    ) -> list[Alike]:
+        """Return all faces of older encounters that are as like as asked; see :meth:`Searchable.alike`."""
+        return self._searchable.alike(numbers, vectors, least, galleries, most)
+
     def references(self, subject_id: str, *, galleries: Sequence[str] | None = None) -> list[Reference]:
         """Return a subject's active encounters with their templates, oldest first.
 
@@ -445,6 +498,12 @@ class Gallery:
 
     def _take_in(self, change: Change, features: Features) -> None:
         self._in_order(change.event, lambda: self._searchable.take_in(change, features))
+
+    def _settle(self, made: Change | Declined, features: Features = _NOTHING) -> None:
+        if isinstance(made, Change):
+            self._take_in(made, features)
+        else:
+            self._in_order(made.event, lambda: self._searchable.note(made.event))
 
     def _forget(self, erased: ErasureCertificate) -> None:
         def forget() -> None:

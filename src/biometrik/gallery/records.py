@@ -62,6 +62,8 @@ class EventKind(Enum):
     GALLERY_CREATED = "GALLERY_CREATED"
     GALLERY_DELETED = "GALLERY_DELETED"
     EXPORTED = "EXPORTED"
+    DUPLICATE_SUSPECTED = "DUPLICATE_SUSPECTED"
+    """An enrolment that was not stored for that reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class NewEncounter:
         As a :class:`Transaction` has them.
     missing : tuple of MissingSample
         What could not be had, at most ten.
+    note : str
+        The caller's own, kept with the transaction and returned with its answer.
 
     Raises
     ------
@@ -155,6 +159,7 @@ class NewEncounter:
     request_digest: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[MissingSample, ...] = ()
+    note: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
@@ -201,11 +206,30 @@ class Change:
         The encounter's number in the index: never used again, rising with age.
     encounter : Encounter
         As it is after the change.
+    note : str
+        Of the enrolment that wrote it.
     """
 
     event: int
     number: int
     encounter: Encounter
+    note: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """That an encounter was not stored, because its subject seems to be another one.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the event that recorded it.
+    note : str
+        Of the enrolment.
+    """
+
+    event: int
+    note: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +249,7 @@ class GalleryChange:
 
 
 #: What a write answers; kept with its transaction, so that a repeat gets it again.
-Answer = Change | ErasureCertificate | GalleryChange
+Answer = Change | Declined | ErasureCertificate | GalleryChange
 
 
 @dataclass(frozen=True, slots=True)

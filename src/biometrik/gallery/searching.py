@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Tr
 #: Scores (K,) of encounters, larger is more alike, from their similarities (K,), NaN where a trait is missing, and the
 #: pairs (K,) that each is the best of. With one trait the score never falls where the similarity grows.
 Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
+
+
+#: Faces that are asked for at first where all that are alike are wanted: most have none but their own.
+_NEIGHBOURS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,26 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     coverage: SearchCoverage
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """An older encounter whose face is like that of one asked about.
+
+    Parameters
+    ----------
+    row : int
+        Of the one asked about.
+    subject_id, encounter_id : str
+        Who, and by which encounter.
+    similarity : float
+        Of the faces.
+    """
+
+    row: int
+    subject_id: str
+    encounter_id: str
+    similarity: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +197,11 @@ class Searchable:
                 self._forget(self._members.of_subject(subject_id))
                 self._version = event
 
+    def note(self, event: int) -> None:
+        """Take in an event that changes nothing that can be found."""
+        with self._lock:
+            self._version = max(self._version, event)
+
     def add_gallery(self, name: str, event: int) -> None:
         """Take in that a gallery was created."""
         with self._lock:
@@ -196,11 +226,6 @@ class Searchable:
             self._forget(nowhere)
             self._names = tuple(other for other in self._names if other != name)
             self._version = event
-
-    def note(self, event: int) -> None:
-        """Follow an event that changes nobody."""
-        with self._lock:
-            self._version = max(self._version, event)
 
     def search(
         self,
@@ -250,6 +275,56 @@ class Searchable:
                 ),
             )
             return SearchResult(hits, coverage)
+
+    def count(self, galleries: Sequence[str] | None) -> int:
+        """Return how many encounters can be found in these galleries, None for all."""
+        with self._lock:
+            names = None if galleries is None else chosen_galleries(galleries, self._names)
+            return self._members.select(names, EVERYTHING).encounters
+
+    def alike(
+        self,
+        numbers: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        least: float,
+        galleries: Sequence[str] | None,
+        most: int,
+    ) -> list[Alike]:
+        """Return all faces of older encounters that are as like as asked, for many at once.
+
+        Parameters
+        ----------
+        numbers : (K,) int64
+            Of the encounters asked about; older ones have lower numbers, so that each pair is found once.
+        vectors : (K, D) float32
+            Theirs.
+        least : float
+            Similarity that counts.
+        galleries : sequence of str or None
+            Only encounters in at least one of these.
+        most : int
+            Of one that is like more than so many, encounters of its own subject and younger ones among them, only the
+            most alike are looked at.
+        """
+        found: list[Alike] = []
+        with ExitStack() as stack:
+            with self._lock:
+                names = None if galleries is None else chosen_galleries(galleries, self._names)
+                allowed = self._members.select(names, EVERYTHING).numbers
+                sight = self._sight(stack, faces=True)
+            assert sight.faces is not None
+            left, count = np.arange(len(numbers)), min(_NEIGHBOURS, most)
+            while len(left):
+                ids, likeness = sight.faces.search(vectors[left], count, allowed=allowed)
+                full = (likeness[:, -1] >= least) & (count < most)  # there may be more
+                counts = (likeness >= least) & (ids < numbers[left, None]) & ~full[:, None]
+                for at, column in zip(*np.nonzero(counts), strict=True):
+                    with self._membership:
+                        member = sight.member(int(ids[at, column]))
+                    row = int(left[at])
+                    found.append(Alike(row, member.subject_id, member.encounter_id, float(likeness[at, column])))
+                left, count = left[full], min(4 * count, most)
+        return found
 
     def _sight(self, stack: ExitStack, *, faces: bool) -> _Sight:
         # Until the stack is closed; called with the lock held.

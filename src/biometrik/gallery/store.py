@@ -16,6 +16,7 @@ from biometrik.gallery.records import (
     NO_DETAILS,
     Answer,
     Change,
+    Declined,
     GalleryChange,
     NewEncounter,
     Sealed,
@@ -108,12 +109,24 @@ class Store(abc.ABC):
         GalleryNotFoundError
             A gallery is unknown.
         """
+        change = self.admit(new, then=lambda made: then(made) if isinstance(made, Change) else None)
+        assert isinstance(change, Change)  # who may be declined is admitted
+        return change
+
+    @final
+    def admit(self, new: NewEncounter, *, then: Then[Change | Declined] = _nothing) -> Change | Declined:
+        """Store an encounter as :meth:`enroll` does; declined only where this is a repeat, and it was so at first."""
         encounter_id = uuid.uuid4().hex
         sealed = tuple(
             self._protection.seal(template.to_bytes(), _place(encounter_id, ordinal))
             for ordinal, template in enumerate(new.templates)
         )
         return self._enroll(new, encounter_id, sealed, datetime.now(UTC), then)
+
+    @final
+    def decline(self, new: NewEncounter, *, then: Then[Change | Declined] = _nothing) -> Change | Declined:
+        """Record that an encounter was not stored: DUPLICATE_SUSPECTED; stored only where a repeat was so at first."""
+        return self._decline(new, datetime.now(UTC), then)
 
     @final
     def erase(
@@ -371,6 +384,11 @@ class Store(abc.ABC):
             raise InvalidInputError(f"after: expected 0 or more, got {after}")
         return self._events(after, limit)
 
+    @final
+    def enrolled(self, new: NewEncounter) -> Change | Declined | None:
+        """Return what this very enrolment was answered before, None where it is new or has no transaction id."""
+        return self._enrolled(new.transaction)
+
     @abc.abstractmethod
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
@@ -386,9 +404,13 @@ class Store(abc.ABC):
         encounter_id: str,
         sealed: tuple[bytes, ...],
         at: datetime,
-        then: Then[Change],
-    ) -> Change:
+        then: Then[Change | Declined],
+    ) -> Change | Declined:
         """Store one encounter."""
+
+    @abc.abstractmethod
+    def _decline(self, new: NewEncounter, at: datetime, then: Then[Change | Declined]) -> Change | Declined:
+        """Record that it was not stored."""
 
     @abc.abstractmethod
     def _erase(
@@ -435,6 +457,9 @@ class Store(abc.ABC):
         """Append the event of an export. ``details`` are whole."""
 
     # --- what a store reads ------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _enrolled(self, transaction: Transaction) -> Change | Declined | None: ...
 
     @abc.abstractmethod
     def _subject(self, subject_id: str) -> Subject: ...

@@ -23,66 +23,71 @@ _sym_db = _symbol_database.Default()
 
 
 from biometrik.v1 import context_pb2 as biometrik_dot_v1_dot_context__pb2
+from biometrik.v1 import decision_pb2 as biometrik_dot_v1_dot_decision__pb2
 from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%biometrik/v1/enrollment_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x19\x62iometrik/v1/sample.proto\"\xa0\x02\n\rEnrollRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12+\n\x07samples\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07missing\x18\x04 \x03(\x0b\x32\x1b.biometrik.v1.MissingSample\x12/\n\tgalleries\x18\x05 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x06 \x01(\x08H\x00\x12\x17\n\x0foverride_reason\x18\x07 \x01(\tB\x0c\n\nmembership\"\x1d\n\x0cGalleryNames\x12\r\n\x05names\x18\x01 \x03(\t\"\xb1\x01\n\x0e\x45nrollResponse\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.biometrik.v1.EnrollmentOutcome\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12+\n\x07samples\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\"T\n\x17ImportEncountersRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.biometrik.v1.EnrollRequest\"\x92\x01\n\x18ImportEncountersResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x32\n\nenrollment\x18\x02 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponseH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.biometrik.v1.RequestErrorH\x00\x42\x08\n\x06result\"\xa3\x01\n\x0cSessionTrait\x12\"\n\x05trait\x18\x01 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12-\n\x08standing\x18\x02 \x01(\x0e\x32\x1b.biometrik.v1.TraitStanding\x12\x15\n\rattempts_left\x18\x03 \x01(\r\x12)\n\x05\x62\x61sis\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.CaptureBasis\"\xd6\x01\n\x12OpenSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12#\n\x06wanted\x18\x03 \x03(\x0b\x32\x13.biometrik.v1.Trait\x12/\n\tgalleries\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x05 \x01(\x08H\x00\x42\x0c\n\nmembership\"U\n\x13OpenSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"~\n\x13SubmitSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x06sample\x18\x03 \x01(\x0b\x32\x14.biometrik.v1.Sample\"\xe8\x01\n\x14SubmitSampleResponse\x12,\n\x07outcome\x18\x01 \x01(\x0e\x32\x1b.biometrik.v1.SubmitOutcome\x12$\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Advice\x12$\n\x07same_as\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12*\n\x06traits\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\x85\x01\n\x12MarkMissingRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12,\n\x07missing\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.MissingSample\"A\n\x13MarkMissingResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\xb2\x01\n\x0fOverrideRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.OverrideKind\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x10OverrideResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"|\n\x13RestartTraitRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\"B\n\x14RestartTraitResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"m\n\x0f\x46inalizeRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x17\n\x0foverride_reason\x18\x03 \x01(\t\"p\n\x10\x46inalizeResponse\x12\x30\n\nenrollment\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponse\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"Y\n\x14\x43\x61ncelSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15\x43\x61ncelSessionResponse*\xaa\x01\n\x11\x45nrollmentOutcome\x12\"\n\x1e\x45NROLLMENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NROLLMENT_OUTCOME_ENROLLED\x10\x01\x12&\n\"ENROLLMENT_OUTCOME_NEEDS_RECAPTURE\x10\x02\x12(\n$ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL\x10\x03*\x9b\x01\n\rTraitStanding\x12\x1e\n\x1aTRAIT_STANDING_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAIT_STANDING_WANTED\x10\x01\x12\x18\n\x14TRAIT_STANDING_TAKEN\x10\x02\x12\x1a\n\x16TRAIT_STANDING_MISSING\x10\x03\x12\x19\n\x15TRAIT_STANDING_FAILED\x10\x04*\x85\x01\n\x0c\x43\x61ptureBasis\x12\x1d\n\x19\x43\x41PTURE_BASIS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PTURE_BASIS_GOOD\x10\x01\x12\"\n\x1e\x43\x41PTURE_BASIS_BEST_OF_ATTEMPTS\x10\x02\x12\x1a\n\x16\x43\x41PTURE_BASIS_OVERRIDE\x10\x03*\xb7\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x18\n\x14SUBMIT_OUTCOME_RETRY\x10\x02\x12(\n$SUBMIT_OUTCOME_DUPLICATE_OF_POSITION\x10\x03\x12%\n!SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED\x10\x04*g\n\x0cOverrideKind\x12\x1d\n\x19OVERRIDE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERRIDE_KIND_QUALITY\x10\x01\x12\x1d\n\x19OVERRIDE_KIND_SAME_FINGER\x10\x02\x32\x85\x06\n\x11\x45nrollmentService\x12\x43\n\x06\x45nroll\x12\x1b.biometrik.v1.EnrollRequest\x1a\x1c.biometrik.v1.EnrollResponse\x12\x65\n\x10ImportEncounters\x12%.biometrik.v1.ImportEncountersRequest\x1a&.biometrik.v1.ImportEncountersResponse(\x01\x30\x01\x12R\n\x0bOpenSession\x12 .biometrik.v1.OpenSessionRequest\x1a!.biometrik.v1.OpenSessionResponse\x12U\n\x0cSubmitSample\x12!.biometrik.v1.SubmitSampleRequest\x1a\".biometrik.v1.SubmitSampleResponse\x12R\n\x0bMarkMissing\x12 .biometrik.v1.MarkMissingRequest\x1a!.biometrik.v1.MarkMissingResponse\x12I\n\x08Override\x12\x1d.biometrik.v1.OverrideRequest\x1a\x1e.biometrik.v1.OverrideResponse\x12U\n\x0cRestartTrait\x12!.biometrik.v1.RestartTraitRequest\x1a\".biometrik.v1.RestartTraitResponse\x12I\n\x08\x46inalize\x12\x1d.biometrik.v1.FinalizeRequest\x1a\x1e.biometrik.v1.FinalizeResponse\x12X\n\rCancelSession\x12\".biometrik.v1.CancelSessionRequest\x1a#.biometrik.v1.CancelSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%biometrik/v1/enrollment_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x1b\x62iometrik/v1/decision.proto\x1a\x19\x62iometrik/v1/sample.proto\"\xcc\x02\n\rEnrollRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12+\n\x07samples\x18\x03 \x03(\x0b\x32\x1a.biometrik.v1.Presentation\x12,\n\x07missing\x18\x04 \x03(\x0b\x32\x1b.biometrik.v1.MissingSample\x12/\n\tgalleries\x18\x05 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x06 \x01(\x08H\x00\x12\x17\n\x0foverride_reason\x18\x07 \x01(\t\x12*\n\x06\x64\x65\x64upe\x18\x08 \x01(\x0b\x32\x1a.biometrik.v1.DedupePolicyB\x0c\n\nmembership\"\xc8\x01\n\x0c\x44\x65\x64upePolicy\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.biometrik.v1.DedupeAction\x12*\n\tthreshold\x18\x02 \x01(\x0b\x32\x17.biometrik.v1.Threshold\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0emax_candidates\x18\x04 \x01(\r\x12\x1c\n\x14\x65xcluded_subject_ids\x18\x05 \x03(\t\x12\x17\n\x0foverride_reason\x18\x06 \x01(\t\"\x1d\n\x0cGalleryNames\x12\r\n\x05names\x18\x01 \x03(\t\"\xdf\x01\n\x0e\x45nrollResponse\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.biometrik.v1.EnrollmentOutcome\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x16\n\x0etemplate_count\x18\x04 \x01(\r\x12+\n\x07samples\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SampleReport\x12,\n\x06search\x18\x06 \x01(\x0b\x32\x1c.biometrik.v1.Identification\"T\n\x17ImportEncountersRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.biometrik.v1.EnrollRequest\"\x92\x01\n\x18ImportEncountersResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x32\n\nenrollment\x18\x02 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponseH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.biometrik.v1.RequestErrorH\x00\x42\x08\n\x06result\"\xa3\x01\n\x0cSessionTrait\x12\"\n\x05trait\x18\x01 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12-\n\x08standing\x18\x02 \x01(\x0e\x32\x1b.biometrik.v1.TraitStanding\x12\x15\n\rattempts_left\x18\x03 \x01(\r\x12)\n\x05\x62\x61sis\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.CaptureBasis\"\x82\x02\n\x12OpenSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12#\n\x06wanted\x18\x03 \x03(\x0b\x32\x13.biometrik.v1.Trait\x12/\n\tgalleries\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.GalleryNamesH\x00\x12\x19\n\x0f\x64\x65\x66\x61ult_gallery\x18\x05 \x01(\x08H\x00\x12*\n\x06\x64\x65\x64upe\x18\x06 \x01(\x0b\x32\x1a.biometrik.v1.DedupePolicyB\x0c\n\nmembership\"U\n\x13OpenSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"~\n\x13SubmitSampleRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x06sample\x18\x03 \x01(\x0b\x32\x14.biometrik.v1.Sample\"\xe8\x01\n\x14SubmitSampleResponse\x12,\n\x07outcome\x18\x01 \x01(\x0e\x32\x1b.biometrik.v1.SubmitOutcome\x12$\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32\x14.biometrik.v1.Advice\x12$\n\x07same_as\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.biometrik.v1.SampleReport\x12*\n\x06traits\x18\x05 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\x85\x01\n\x12MarkMissingRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12,\n\x07missing\x18\x03 \x01(\x0b\x32\x1b.biometrik.v1.MissingSample\"A\n\x13MarkMissingResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"\xb2\x01\n\x0fOverrideRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.biometrik.v1.OverrideKind\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x10OverrideResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"|\n\x13RestartTraitRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x05trait\x18\x03 \x01(\x0b\x32\x13.biometrik.v1.Trait\"B\n\x14RestartTraitResponse\x12*\n\x06traits\x18\x01 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"m\n\x0f\x46inalizeRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x17\n\x0foverride_reason\x18\x03 \x01(\t\"p\n\x10\x46inalizeResponse\x12\x30\n\nenrollment\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.EnrollResponse\x12*\n\x06traits\x18\x02 \x03(\x0b\x32\x1a.biometrik.v1.SessionTrait\"Y\n\x14\x43\x61ncelSessionRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15\x43\x61ncelSessionResponse*_\n\x0c\x44\x65\x64upeAction\x12\x1d\n\x19\x44\x45\x44UPE_ACTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x44UPE_ACTION_WARN\x10\x01\x12\x18\n\x14\x44\x45\x44UPE_ACTION_REFUSE\x10\x02*\xd6\x01\n\x11\x45nrollmentOutcome\x12\"\n\x1e\x45NROLLMENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NROLLMENT_OUTCOME_ENROLLED\x10\x01\x12&\n\"ENROLLMENT_OUTCOME_NEEDS_RECAPTURE\x10\x02\x12(\n$ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL\x10\x03\x12*\n&ENROLLMENT_OUTCOME_DUPLICATE_SUSPECTED\x10\x04*\x9b\x01\n\rTraitStanding\x12\x1e\n\x1aTRAIT_STANDING_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAIT_STANDING_WANTED\x10\x01\x12\x18\n\x14TRAIT_STANDING_TAKEN\x10\x02\x12\x1a\n\x16TRAIT_STANDING_MISSING\x10\x03\x12\x19\n\x15TRAIT_STANDING_FAILED\x10\x04*\x85\x01\n\x0c\x43\x61ptureBasis\x12\x1d\n\x19\x43\x41PTURE_BASIS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PTURE_BASIS_GOOD\x10\x01\x12\"\n\x1e\x43\x41PTURE_BASIS_BEST_OF_ATTEMPTS\x10\x02\x12\x1a\n\x16\x43\x41PTURE_BASIS_OVERRIDE\x10\x03*\xb7\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x18\n\x14SUBMIT_OUTCOME_RETRY\x10\x02\x12(\n$SUBMIT_OUTCOME_DUPLICATE_OF_POSITION\x10\x03\x12%\n!SUBMIT_OUTCOME_ATTEMPTS_EXHAUSTED\x10\x04*\x84\x01\n\x0cOverrideKind\x12\x1d\n\x19OVERRIDE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERRIDE_KIND_QUALITY\x10\x01\x12\x1d\n\x19OVERRIDE_KIND_SAME_FINGER\x10\x02\x12\x1b\n\x17OVERRIDE_KIND_DUPLICATE\x10\x03\x32\x85\x06\n\x11\x45nrollmentService\x12\x43\n\x06\x45nroll\x12\x1b.biometrik.v1.EnrollRequest\x1a\x1c.biometrik.v1.EnrollResponse\x12\x65\n\x10ImportEncounters\x12%.biometrik.v1.ImportEncountersRequest\x1a&.biometrik.v1.ImportEncountersResponse(\x01\x30\x01\x12R\n\x0bOpenSession\x12 .biometrik.v1.OpenSessionRequest\x1a!.biometrik.v1.OpenSessionResponse\x12U\n\x0cSubmitSample\x12!.biometrik.v1.SubmitSampleRequest\x1a\".biometrik.v1.SubmitSampleResponse\x12R\n\x0bMarkMissing\x12 .biometrik.v1.MarkMissingRequest\x1a!.biometrik.v1.MarkMissingResponse\x12I\n\x08Override\x12\x1d.biometrik.v1.OverrideRequest\x1a\x1e.biometrik.v1.OverrideResponse\x12U\n\x0cRestartTrait\x12!.biometrik.v1.RestartTraitRequest\x1a\".biometrik.v1.RestartTraitResponse\x12I\n\x08\x46inalize\x12\x1d.biometrik.v1.FinalizeRequest\x1a\x1e.biometrik.v1.FinalizeResponse\x12X\n\rCancelSession\x12\".biometrik.v1.CancelSessionRequest\x1a#.biometrik.v1.CancelSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.enrollment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLLMENTOUTCOME']._serialized_start=2664
-  _globals['_ENROLLMENTOUTCOME']._serialized_end=2834
-  _globals['_TRAITSTANDING']._serialized_start=2837
-  _globals['_TRAITSTANDING']._serialized_end=2992
-  _globals['_CAPTUREBASIS']._serialized_start=2995
-  _globals['_CAPTUREBASIS']._serialized_end=3128
-  _globals['_SUBMITOUTCOME']._serialized_start=3131
-  _globals['_SUBMITOUTCOME']._serialized_end=3314
-  _globals['_OVERRIDEKIND']._serialized_start=3316
-  _globals['_OVERRIDEKIND']._serialized_end=3419
-  _globals['_ENROLLREQUEST']._serialized_start=111
-  _globals['_ENROLLREQUEST']._serialized_end=399
-  _globals['_GALLERYNAMES']._serialized_start=401
-  _globals['_GALLERYNAMES']._serialized_end=430
-  _globals['_ENROLLRESPONSE']._serialized_start=433
-  _globals['_ENROLLRESPONSE']._serialized_end=610
-  _globals['_IMPORTENCOUNTERSREQUEST']._serialized_start=612
-  _globals['_IMPORTENCOUNTERSREQUEST']._serialized_end=696
-  _globals['_IMPORTENCOUNTERSRESPONSE']._serialized_start=699
-  _globals['_IMPORTENCOUNTERSRESPONSE']._serialized_end=845
-  _globals['_SESSIONTRAIT']._serialized_start=848
-  _globals['_SESSIONTRAIT']._serialized_end=1011
-  _globals['_OPENSESSIONREQUEST']._serialized_start=1014
-  _globals['_OPENSESSIONREQUEST']._serialized_end=1228
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=1230
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=1315
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=1317
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1443
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1446
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=1678
-  _globals['_MARKMISSINGREQUEST']._serialized_start=1681
-  _globals['_MARKMISSINGREQUEST']._serialized_end=1814
-  _globals['_MARKMISSINGRESPONSE']._serialized_start=1816
-  _globals['_MARKMISSINGRESPONSE']._serialized_end=1881
-  _globals['_OVERRIDEREQUEST']._serialized_start=1884
-  _globals['_OVERRIDEREQUEST']._serialized_end=2062
-  _globals['_OVERRIDERESPONSE']._serialized_start=2064
-  _globals['_OVERRIDERESPONSE']._serialized_end=2126
-  _globals['_RESTARTTRAITREQUEST']._serialized_start=2128
-  _globals['_RESTARTTRAITREQUEST']._serialized_end=2252
-  _globals['_RESTARTTRAITRESPONSE']._serialized_start=2254
-  _globals['_RESTARTTRAITRESPONSE']._serialized_end=2320
-  _globals['_FINALIZEREQUEST']._serialized_start=2322
-  _globals['_FINALIZEREQUEST']._serialized_end=2431
-  _globals['_FINALIZERESPONSE']._serialized_start=2433
-  _globals['_FINALIZERESPONSE']._serialized_end=2545
-  _globals['_CANCELSESSIONREQUEST']._serialized_start=2547
-  _globals['_CANCELSESSIONREQUEST']._serialized_end=2636
-  _globals['_CANCELSESSIONRESPONSE']._serialized_start=2638
-  _globals['_CANCELSESSIONRESPONSE']._serialized_end=2661
-  _globals['_ENROLLMENTSERVICE']._serialized_start=3422
-  _globals['_ENROLLMENTSERVICE']._serialized_end=4195
+  _globals['_DEDUPEACTION']._serialized_start=3029
+  _globals['_DEDUPEACTION']._serialized_end=3124
+  _globals['_ENROLLMENTOUTCOME']._serialized_start=3127
+  _globals['_ENROLLMENTOUTCOME']._serialized_end=3341
+  _globals['_TRAITSTANDING']._serialized_start=3344
+  _globals['_TRAITSTANDING']._serialized_end=3499
+  _globals['_CAPTUREBASIS']._serialized_start=3502
+  _globals['_CAPTUREBASIS']._serialized_end=3635
+  _globals['_SUBMITOUTCOME']._serialized_start=3638
+  _globals['_SUBMITOUTCOME']._serialized_end=3821
+  _globals['_OVERRIDEKIND']._serialized_start=3824
+  _globals['_OVERRIDEKIND']._serialized_end=3956
+  _globals['_ENROLLREQUEST']._serialized_start=140
+  _globals['_ENROLLREQUEST']._serialized_end=472
+  _globals['_DEDUPEPOLICY']._serialized_start=475
+  _globals['_DEDUPEPOLICY']._serialized_end=675
+  _globals['_GALLERYNAMES']._serialized_start=677
+  _globals['_GALLERYNAMES']._serialized_end=706
+  _globals['_ENROLLRESPONSE']._serialized_start=709
+  _globals['_ENROLLRESPONSE']._serialized_end=932
+  _globals['_IMPORTENCOUNTERSREQUEST']._serialized_start=934
+  _globals['_IMPORTENCOUNTERSREQUEST']._serialized_end=1018
+  _globals['_IMPORTENCOUNTERSRESPONSE']._serialized_start=1021
+  _globals['_IMPORTENCOUNTERSRESPONSE']._serialized_end=1167
+  _globals['_SESSIONTRAIT']._serialized_start=1170
+  _globals['_SESSIONTRAIT']._serialized_end=1333
+  _globals['_OPENSESSIONREQUEST']._serialized_start=1336
+  _globals['_OPENSESSIONREQUEST']._serialized_end=1594
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=1596
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=1681
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=1683
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1809
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1812
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=2044
+  _globals['_MARKMISSINGREQUEST']._serialized_start=2047
+  _globals['_MARKMISSINGREQUEST']._serialized_end=2180
+  _globals['_MARKMISSINGRESPONSE']._serialized_start=2182
+  _globals['_MARKMISSINGRESPONSE']._serialized_end=2247
+  _globals['_OVERRIDEREQUEST']._serialized_start=2250
+  _globals['_OVERRIDEREQUEST']._serialized_end=2428
+  _globals['_OVERRIDERESPONSE']._serialized_start=2430
+  _globals['_OVERRIDERESPONSE']._serialized_end=2492
+  _globals['_RESTARTTRAITREQUEST']._serialized_start=2494
+  _globals['_RESTARTTRAITREQUEST']._serialized_end=2618
+  _globals['_RESTARTTRAITRESPONSE']._serialized_start=2620
+  _globals['_RESTARTTRAITRESPONSE']._serialized_end=2686
+  _globals['_FINALIZEREQUEST']._serialized_start=2688
+  _globals['_FINALIZEREQUEST']._serialized_end=2797
+  _globals['_FINALIZERESPONSE']._serialized_start=2799
+  _globals['_FINALIZERESPONSE']._serialized_end=2911
+  _globals['_CANCELSESSIONREQUEST']._serialized_start=2913
+  _globals['_CANCELSESSIONREQUEST']._serialized_end=3002
+  _globals['_CANCELSESSIONRESPONSE']._serialized_start=3004
+  _globals['_CANCELSESSIONRESPONSE']._serialized_end=3027
+  _globals['_ENROLLMENTSERVICE']._serialized_start=3959
+  _globals['_ENROLLMENTSERVICE']._serialized_end=4732
 # @@protoc_insertion_point(module_scope)

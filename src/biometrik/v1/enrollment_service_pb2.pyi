@@ -4,6 +4,7 @@ isort:skip_file
 Registering people."""
 
 from biometrik.v1 import context_pb2 as _context_pb2
+from biometrik.v1 import decision_pb2 as _decision_pb2
 from biometrik.v1 import sample_pb2 as _sample_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -21,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DedupeAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DedupeActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DedupeAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEDUPE_ACTION_UNSPECIFIED: _DedupeAction.ValueType  # 0
+    """Refused."""
+    DEDUPE_ACTION_WARN: _DedupeAction.ValueType  # 1
+    """The person is enrolled, and the answer names the suspects."""
+    DEDUPE_ACTION_REFUSE: _DedupeAction.ValueType  # 2
+    """Nothing is stored: DUPLICATE_SUSPECTED, and the answer names the suspects."""
+
+class DedupeAction(_DedupeAction, metaclass=_DedupeActionEnumTypeWrapper):
+    """What happens where a duplicate is suspected."""
+
+DEDUPE_ACTION_UNSPECIFIED: DedupeAction.ValueType  # 0
+"""Refused."""
+DEDUPE_ACTION_WARN: DedupeAction.ValueType  # 1
+"""The person is enrolled, and the answer names the suspects."""
+DEDUPE_ACTION_REFUSE: DedupeAction.ValueType  # 2
+"""Nothing is stored: DUPLICATE_SUSPECTED, and the answer names the suspects."""
+Global___DedupeAction: _TypeAlias = DedupeAction  # noqa: Y015
+
 class _EnrollmentOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -35,6 +60,8 @@ class _EnrollmentOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enr
     """Something was found, but its quality is below the threshold in force: take it again as advised. Nothing stored."""
     ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL: _EnrollmentOutcome.ValueType  # 3
     """No sample gave a template (ISO/IEC 19795-1, FTE). Nothing stored."""
+    ENROLLMENT_OUTCOME_DUPLICATE_SUSPECTED: _EnrollmentOutcome.ValueType  # 4
+    """The person seems to be enrolled under another id, and the dedupe policy refuses that. Nothing stored but an event."""
 
 class EnrollmentOutcome(_EnrollmentOutcome, metaclass=_EnrollmentOutcomeEnumTypeWrapper):
     """The answers of an enrolment."""
@@ -47,6 +74,8 @@ ENROLLMENT_OUTCOME_NEEDS_RECAPTURE: EnrollmentOutcome.ValueType  # 2
 """Something was found, but its quality is below the threshold in force: take it again as advised. Nothing stored."""
 ENROLLMENT_OUTCOME_FAILURE_TO_ENROLL: EnrollmentOutcome.ValueType  # 3
 """No sample gave a template (ISO/IEC 19795-1, FTE). Nothing stored."""
+ENROLLMENT_OUTCOME_DUPLICATE_SUSPECTED: EnrollmentOutcome.ValueType  # 4
+"""The person seems to be enrolled under another id, and the dedupe policy refuses that. Nothing stored but an event."""
 Global___EnrollmentOutcome: _TypeAlias = EnrollmentOutcome  # noqa: Y015
 
 class _TraitStanding:
@@ -153,6 +182,8 @@ class _OverrideKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Override
     """A sample is poor, and a better one cannot be had."""
     OVERRIDE_KIND_SAME_FINGER: _OverrideKind.ValueType  # 2
     """Two prints look alike, and the operator has seen that they are of two fingers."""
+    OVERRIDE_KIND_DUPLICATE: _OverrideKind.ValueType  # 3
+    """Finalize suspected a duplicate, and the operator has looked at the suspects."""
 
 class OverrideKind(_OverrideKind, metaclass=_OverrideKindEnumTypeWrapper):
     """What the operator overrides."""
@@ -163,6 +194,8 @@ OVERRIDE_KIND_QUALITY: OverrideKind.ValueType  # 1
 """A sample is poor, and a better one cannot be had."""
 OVERRIDE_KIND_SAME_FINGER: OverrideKind.ValueType  # 2
 """Two prints look alike, and the operator has seen that they are of two fingers."""
+OVERRIDE_KIND_DUPLICATE: OverrideKind.ValueType  # 3
+"""Finalize suspected a duplicate, and the operator has looked at the suspects."""
 Global___OverrideKind: _TypeAlias = OverrideKind  # noqa: Y015
 
 @_typing.final
@@ -178,6 +211,7 @@ class EnrollRequest(_message.Message):
     GALLERIES_FIELD_NUMBER: _builtins.int
     DEFAULT_GALLERY_FIELD_NUMBER: _builtins.int
     OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    DEDUPE_FIELD_NUMBER: _builtins.int
     subject_id: _builtins.str
     """The caller's opaque id, 1 to 128 printable characters."""
     default_gallery: _builtins.bool
@@ -200,6 +234,10 @@ class EnrollRequest(_message.Message):
     def galleries(self) -> Global___GalleryNames:
         """These; an empty list stores an encounter that is only compared 1:1."""
 
+    @_builtins.property
+    def dedupe(self) -> Global___DedupePolicy:
+        """How the same person is looked for under other ids. Not set: not at all."""
+
     def __init__(
         self,
         *,
@@ -210,16 +248,70 @@ class EnrollRequest(_message.Message):
         galleries: Global___GalleryNames | None = ...,
         default_gallery: _builtins.bool = ...,
         override_reason: _builtins.str = ...,
+        dedupe: Global___DedupePolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "dedupe", b"dedupe", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership", "missing", b"missing", "override_reason", b"override_reason", "samples", b"samples", "subject_id", b"subject_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "dedupe", b"dedupe", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership", "missing", b"missing", "override_reason", b"override_reason", "samples", b"samples", "subject_id", b"subject_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_membership: _TypeAlias = _typing.Literal["galleries", "default_gallery"]  # noqa: Y015
     _WhichOneofArgType_membership: _TypeAlias = _typing.Literal["membership", b"membership"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_membership) -> _WhichOneofReturnType_membership | None: ...
 
 Global___EnrollRequest: _TypeAlias = EnrollRequest  # noqa: Y015
+
+@_typing.final
+class DedupePolicy(_message.Message):
+    """How an enrolment looks for the same person under other ids. What would be stored is searched for as Identify does,
+    the subject's own encounters left out. Found is what a search finds: active encounters that are in a gallery. What
+    was found is kept in the event log.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    GALLERIES_FIELD_NUMBER: _builtins.int
+    MAX_CANDIDATES_FIELD_NUMBER: _builtins.int
+    EXCLUDED_SUBJECT_IDS_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    action: Global___DedupeAction.ValueType
+    """What happens where a duplicate is suspected."""
+    max_candidates: _builtins.int
+    """Most suspects that the answer names: 1 to 100; zero means 10."""
+    override_reason: _builtins.str
+    """Why they are left out, printable characters; needed where any are, kept with them in the event log."""
+    @_builtins.property
+    def threshold(self) -> _decision_pb2.Threshold:
+        """Target FPIR, the chance that a new person is suspected, or a policy. Not set: FPIR 0.01."""
+
+    @_builtins.property
+    def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Search only encounters in these; empty for all."""
+
+    @_builtins.property
+    def excluded_subject_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Subjects whom the operator has looked at and who do not count: left out of the search, at most 10. There is no
+        override for whomever else a search names.
+        """
+
+    def __init__(
+        self,
+        *,
+        action: Global___DedupeAction.ValueType = ...,
+        threshold: _decision_pb2.Threshold | None = ...,
+        galleries: _abc.Iterable[_builtins.str] | None = ...,
+        max_candidates: _builtins.int = ...,
+        excluded_subject_ids: _abc.Iterable[_builtins.str] | None = ...,
+        override_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "excluded_subject_ids", b"excluded_subject_ids", "galleries", b"galleries", "max_candidates", b"max_candidates", "override_reason", b"override_reason", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DedupePolicy: _TypeAlias = DedupePolicy  # noqa: Y015
 
 @_typing.final
 class GalleryNames(_message.Message):
@@ -256,6 +348,7 @@ class EnrollResponse(_message.Message):
     ENCOUNTER_ID_FIELD_NUMBER: _builtins.int
     TEMPLATE_COUNT_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     outcome: Global___EnrollmentOutcome.ValueType
     """Only ENROLLED stored something."""
     subject_id: _builtins.str
@@ -268,6 +361,12 @@ class EnrollResponse(_message.Message):
     def samples(self) -> _containers.RepeatedCompositeFieldContainer[_sample_pb2.SampleReport]:
         """A row per sample, in the order of the request."""
 
+    @_builtins.property
+    def search(self) -> _decision_pb2.Identification:
+        """What the search for duplicates found; its candidates are the suspects alone. Not set where none was asked for, or
+        nothing could have been stored.
+        """
+
     def __init__(
         self,
         *,
@@ -276,10 +375,11 @@ class EnrollResponse(_message.Message):
         encounter_id: _builtins.str = ...,
         template_count: _builtins.int = ...,
         samples: _abc.Iterable[_sample_pb2.SampleReport] | None = ...,
+        search: _decision_pb2.Identification | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encounter_id", b"encounter_id", "outcome", b"outcome", "samples", b"samples", "subject_id", b"subject_id", "template_count", b"template_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encounter_id", b"encounter_id", "outcome", b"outcome", "samples", b"samples", "search", b"search", "subject_id", b"subject_id", "template_count", b"template_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -396,6 +496,7 @@ class OpenSessionRequest(_message.Message):
     WANTED_FIELD_NUMBER: _builtins.int
     GALLERIES_FIELD_NUMBER: _builtins.int
     DEFAULT_GALLERY_FIELD_NUMBER: _builtins.int
+    DEDUPE_FIELD_NUMBER: _builtins.int
     subject_id: _builtins.str
     """The caller's opaque id, 1 to 128 printable characters."""
     default_gallery: _builtins.bool
@@ -412,6 +513,10 @@ class OpenSessionRequest(_message.Message):
     def galleries(self) -> Global___GalleryNames:
         """These; an empty list stores an encounter that is only compared 1:1."""
 
+    @_builtins.property
+    def dedupe(self) -> Global___DedupePolicy:
+        """How Finalize looks for the same person under other ids. Not set: not at all."""
+
     def __init__(
         self,
         *,
@@ -420,10 +525,11 @@ class OpenSessionRequest(_message.Message):
         wanted: _abc.Iterable[_sample_pb2.Trait] | None = ...,
         galleries: Global___GalleryNames | None = ...,
         default_gallery: _builtins.bool = ...,
+        dedupe: Global___DedupePolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "dedupe", b"dedupe", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership", "subject_id", b"subject_id", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "dedupe", b"dedupe", "default_gallery", b"default_gallery", "galleries", b"galleries", "membership", b"membership", "subject_id", b"subject_id", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_membership: _TypeAlias = _typing.Literal["galleries", "default_gallery"]  # noqa: Y015
     _WhichOneofArgType_membership: _TypeAlias = _typing.Literal["membership", b"membership"]  # noqa: Y015
@@ -620,7 +726,7 @@ class OverrideRequest(_message.Message):
 
     @_builtins.property
     def trait(self) -> _sample_pb2.Trait:
-        """Which trait."""
+        """Which trait; not set for OVERRIDE_KIND_DUPLICATE."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EnrollmentServiceStub:
-    """Registers people. Scope: enroll.
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well.
     """
 
     def __init__(self, channel):
@@ -83,17 +83,21 @@ class EnrollmentServiceStub:
 
 
 class EnrollmentServiceServicer:
-    """Registers people. Scope: enroll.
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well.
     """
 
     def Enroll(self, request, context):
         """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
         encounter is on disk and can be found. Images are not kept.
 
+        With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+        the same time with a policy, one is searched for after the other can be found.
+
         Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-        stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+        the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+        identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +124,7 @@ class EnrollmentServiceServicer:
         and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
         Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-        RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +151,8 @@ class EnrollmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Override(self, request, context):
-        """Takes the best sample so far although the rules would not.
+        """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+        that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
         ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -168,7 +173,8 @@ class EnrollmentServiceServicer:
     def Finalize(self, request, context):
         """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
         traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-        override_reason accepts that. After ENROLLED the session holds no samples any more.
+        override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+        any more.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
         """
@@ -242,7 +248,7 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EnrollmentService:
-    """Registers people. Scope: enroll.
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well.
     """
 
     @staticmethod

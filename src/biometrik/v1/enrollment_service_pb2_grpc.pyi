@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnrollmentServiceStub:
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,10 +37,14 @@ class EnrollmentServiceStub:
     """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
     encounter is on disk and can be found. Images are not kept.
 
+    With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+    the same time with a policy, one is searched for after the other can be found.
+
     Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-    stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+    the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+    identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
     ImportEncounters: _grpc.StreamStreamMultiCallable[_enrollment_service_pb2.ImportEncountersRequest, _enrollment_service_pb2.ImportEncountersResponse]
     """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
@@ -59,7 +63,7 @@ class EnrollmentServiceStub:
     and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
     Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     SubmitSample: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]
     """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
@@ -74,7 +78,8 @@ class EnrollmentServiceStub:
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     Override: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]
-    """Takes the best sample so far although the rules would not.
+    """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+    that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
     ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -87,7 +92,8 @@ class EnrollmentServiceStub:
     Finalize: _grpc.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]
     """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
     traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-    override_reason accepts that. After ENROLLED the session holds no samples any more.
+    override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+    any more.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
     """
@@ -99,17 +105,21 @@ class EnrollmentServiceStub:
 
 @_typing.type_check_only
 class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enroll: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.EnrollRequest, _enrollment_service_pb2.EnrollResponse]  # type: ignore[assignment]
     """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
     encounter is on disk and can be found. Images are not kept.
 
+    With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+    the same time with a policy, one is searched for after the other can be found.
+
     Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
     NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-    stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+    FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+    the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+    identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
     """
     ImportEncounters: _aio.StreamStreamMultiCallable[_enrollment_service_pb2.ImportEncountersRequest, _enrollment_service_pb2.ImportEncountersResponse]  # type: ignore[assignment]
     """Adds many encounters over one stream, each as Enroll does. Outcomes come as they are known, each with its record's
@@ -128,7 +138,7 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
     Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-    RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+    PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     SubmitSample: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.SubmitSampleRequest, _enrollment_service_pb2.SubmitSampleResponse]  # type: ignore[assignment]
     """Presents a sample: one attempt at the trait that it shows. A bad sample is an outcome, not an error.
@@ -143,7 +153,8 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT, ALREADY_EXISTS (TRANSACTION_CONFLICT).
     """
     Override: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.OverrideRequest, _enrollment_service_pb2.OverrideResponse]  # type: ignore[assignment]
-    """Takes the best sample so far although the rules would not.
+    """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+    that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
     ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -156,7 +167,8 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     Finalize: _aio.UnaryUnaryMultiCallable[_enrollment_service_pb2.FinalizeRequest, _enrollment_service_pb2.FinalizeResponse]  # type: ignore[assignment]
     """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
     traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-    override_reason accepts that. After ENROLLED the session holds no samples any more.
+    override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+    any more.
 
     Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
     """
@@ -167,7 +179,7 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     """
 
 class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Registers people. Scope: enroll."""
+    """Registers people. Scope: enroll; with a dedupe policy, which tells who else is enrolled, identify as well."""
 
     @_abc_1.abstractmethod
     def Enroll(
@@ -178,10 +190,14 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds an encounter to a subject, creating the subject if it is new, in one call. When the outcome is ENROLLED, the
         encounter is on disk and can be found. Images are not kept.
 
+        With a dedupe policy the person is first searched for under other ids. Of two people who look alike, enrolled at
+        the same time with a policy, one is searched for after the other can be found.
+
         Possible errors: INVALID_ARGUMENT (a bad id, no samples, too many, UNSUPPORTED_FORMAT, UNSUPPORTED_MODALITY),
         NOT_FOUND (GALLERY_NOT_FOUND, UPLOAD_NOT_FOUND), ALREADY_EXISTS (TRANSACTION_CONFLICT),
-        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH), UNAVAILABLE (STORE_UNAVAILABLE: nothing was
-        stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
+        FAILED_PRECONDITION (CONSENT_MISSING, TEMPLATE_CONTRACT_MISMATCH; of a dedupe policy, THRESHOLD_UNSUPPORTED with
+        the tightest FPIR in `tightest`, CALIBRATION_NOT_FOUND), PERMISSION_DENIED (a dedupe policy without the scope
+        identify), UNAVAILABLE (STORE_UNAVAILABLE: nothing was stored), RESOURCE_EXHAUSTED (QUEUE_FULL).
         """
 
     @_abc_1.abstractmethod
@@ -212,7 +228,7 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         and is dropped with its samples 15 minutes after its last call, or as the server is configured.
 
         Possible errors: INVALID_ARGUMENT (a bad id, nothing wanted, a trait twice), FAILED_PRECONDITION (CONSENT_MISSING),
-        RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
+        PERMISSION_DENIED (a dedupe policy without the scope identify), RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions), ALREADY_EXISTS (TRANSACTION_CONFLICT).
         """
 
     @_abc_1.abstractmethod
@@ -245,7 +261,8 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _enrollment_service_pb2.OverrideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enrollment_service_pb2.OverrideResponse, _abc.Awaitable[_enrollment_service_pb2.OverrideResponse]]:
-        """Takes the best sample so far although the rules would not.
+        """Takes the best sample so far although the rules would not; or, after Finalize answered DUPLICATE_SUSPECTED, says
+        that the operator has looked at the suspects and knows better: Finalize then leaves these out, and only these.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), INVALID_ARGUMENT (no reason, nothing that this could accept),
         ALREADY_EXISTS (TRANSACTION_CONFLICT).
@@ -270,7 +287,8 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_enrollment_service_pb2.FinalizeResponse, _abc.Awaitable[_enrollment_service_pb2.FinalizeResponse]]:
         """Adds an encounter of what was taken, as Enroll does, with the whole history of the session in the event log. While
         traits are still wanted or have failed, the outcome is NEEDS_RECAPTURE and the session goes on, unless
-        override_reason accepts that. After ENROLLED the session holds no samples any more.
+        override_reason accepts that. With DUPLICATE_SUSPECTED it goes on, too. After ENROLLED the session holds no samples
+        any more.
 
         Possible errors: NOT_FOUND (SESSION_NOT_FOUND), and those of Enroll.
         """

@@ -16,7 +16,7 @@ from biometrik.samples import UnreadableSample
 #: What only makes sense in process.
 _IN_PROCESS = {
     *("open", "close", "prepare", "events", "foreign_templates", "same_finger", "draw_pairs", "export_encounters"),
-    *("model_contract_id", "contract_id", "calibration", "scale"),
+    *("model_contract_id", "contract_id", "calibration", "scale", "duplicates", "count_encounters"),
 }
 _DECIDING = {"compare", "verify", "verify_any", "verify_encounter", "identify", "identify_stored"}
 

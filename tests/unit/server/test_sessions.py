@@ -8,11 +8,23 @@ import numpy as np
 import pytest
 
 from biometrik.config import EngineConfig
+from biometrik.duplicates import DedupePolicy
 from biometrik.engine import Engine
 from biometrik.errors import InvalidInputError, QueueFullError, SessionNotFoundError, TransactionConflictError
 from biometrik.reasons import Reason
 from biometrik.samples import PreparedSample
-from biometrik.types import FACE, Enrollment, EnrollmentOutcome, FaceImage, RequestContext, Trait
+from biometrik.types import (
+    FACE,
+    Candidate,
+    Enrollment,
+    EnrollmentOutcome,
+    FaceImage,
+    Identification,
+    Outcome,
+    RequestContext,
+    SearchCoverage,
+    Trait,
+)
 from biometrik.v1 import context_pb2
 from biometrik.v1 import enrollment_service_pb2 as pb
 from biometrik.verdicts import OverrideKind, SubmitOutcome, TraitStanding
@@ -20,6 +32,20 @@ from biometrik_server.sessions import Session, Sessions, digest_of
 from tests.unit.captured import report
 
 RIGHT = Trait.finger(2)
+
+
+SUSPICION = Identification(
+    Outcome.MATCH,
+    (),
+    (Candidate(1, "Z", "e-0", (), 50.0, None, True),),
+    40.0,
+    0.01,
+    None,
+    SearchCoverage(1, (), 1, 1, True, 1.0),
+    "c",
+    "m",
+    (),
+)
 
 
 class Enroller:
@@ -33,7 +59,8 @@ class Enroller:
 
     def enroll(self, subject_id: str, samples: list[PreparedSample], **how: Any) -> Enrollment:
         self.asked.append({"subject_id": subject_id, "samples": samples, **how})
-        return Enrollment(self.outcome, subject_id, "e-1", len(samples), ())
+        found = SUSPICION if self.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED else None
+        return Enrollment(self.outcome, subject_id, "e-1", len(samples), (), found)
 
 
 def sample(trait: Trait = FACE, overall: float = 80.0, side_px: int = 10, *, poor: bool = False) -> PreparedSample:
@@ -201,6 +228,23 @@ def test_an_act_that_failed_may_be_tried_again() -> None:
         with pytest.raises(InvalidInputError):
             await session.once(_submit("t"), act)
         assert await session.once(_submit("t"), act) == "yes"
+
+    on_a_loop(work)
+
+
+def test_a_finalize_without_an_id_is_another_one_after_each_suspicion() -> None:
+    async def work(sessions: Sessions, enroller: Enroller) -> None:
+        session = open_one(sessions)
+        session.dedupe = DedupePolicy()
+        session.present(sample())
+        enroller.outcome = EnrollmentOutcome.DUPLICATE_SUSPECTED
+        for _ in range(2):
+            session.enrolled(cast(Engine, enroller), RequestContext(), "")
+        session.override_duplicates("looked at")
+        session.enrolled(cast(Engine, enroller), RequestContext(), "")
+        own = session.session_id
+        assert [asked["context"].transaction_id for asked in enroller.asked] == [own, f"{own}.1", f"{own}.2"]
+        assert [asked["dedupe"].excluded_subject_ids for asked in enroller.asked] == [(), (), ("Z",)]
 
     on_a_loop(work)
 

@@ -110,7 +110,10 @@ def finalized(console: Console, value: Finalized) -> None:
         console.print(Text.assemble((enrollment.outcome.value, "bold green"), line))
     else:
         line = f" {enrollment.subject_id}: nothing was stored"
-        console.print(Text.assemble((enrollment.outcome.value, "bold yellow"), line))
+        console.print(Text.assemble((enrollment.outcome.value.replace("_", " "), "bold yellow"), line))
+    if enrollment.search is not None and enrollment.search.candidates:
+        suspects = ", ".join(candidate.subject_id for candidate in enrollment.search.candidates)
+        console.print(Text(f"enrolled as well, it seems, as {suspects}", style="yellow"))
 
 
 def _words(trait: Trait) -> str:

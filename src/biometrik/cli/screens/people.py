@@ -31,6 +31,7 @@ _COLOURS: Final = {
     EnrollmentOutcome.ENROLLED: "green",
     EnrollmentOutcome.NEEDS_RECAPTURE: "yellow",
     EnrollmentOutcome.FAILURE_TO_ENROLL: "yellow",
+    EnrollmentOutcome.DUPLICATE_SUSPECTED: "red",
 }
 _SCALE_CELLS: Final = 40
 _BAR_CELLS: Final = 20
@@ -65,6 +66,12 @@ def identification(
     console: Console, value: Identification, evidence: Sequence[Evidence], files: Sequence[Path], locale: Locale
 ) -> None:
     """Show a 1:N answer with its candidates."""
+    _panel(console, value.outcome, value.reasons, _searched(value, evidence), locale)
+    _candidates(console, value, evidence)
+    samples(console, value.samples, files, locale)
+
+
+def _searched(value: Identification, evidence: Sequence[Evidence]) -> list[RenderableType]:
     coverage = value.coverage
     exact = "exactly" if coverage.exact else f"approximately, finding {coverage.recall_claimed:.1%} of what is there"
     lines: list[RenderableType] = [
@@ -72,8 +79,10 @@ def identification(
     ]
     if value.max_fpir is not None and value.achieved_fpir is not None:
         lines.append(Text(wording.asked_and_achieved("FPIR", value.max_fpir, value.achieved_fpir), style="dim"))
-    lines += [Text(wording.grounds(table), style="dim") for table in evidence]
-    _panel(console, value.outcome, value.reasons, lines, locale)
+    return lines + [Text(wording.grounds(table), style="dim") for table in evidence]
+
+
+def _candidates(console: Console, value: Identification, evidence: Sequence[Evidence]) -> None:
     if value.candidates:
         rows = Table("rank", "subject", "score", "", "a stranger of this score", "galleries", box=None, pad_edge=False)
         for candidate in value.candidates:
@@ -92,16 +101,24 @@ def identification(
                 Text(", ".join(candidate.galleries)),
             )
         console.print(rows)
-    samples(console, value.samples, files, locale)
 
 
-def enrollment(console: Console, value: Enrollment, files: Sequence[Path], locale: Locale) -> None:
-    """Show an enrolment's answer."""
+def enrollment(
+    console: Console, value: Enrollment, evidence: Sequence[Evidence], files: Sequence[Path], locale: Locale
+) -> None:
+    """Show an enrolment's answer, and whom a search for duplicates named."""
     if value.outcome is EnrollmentOutcome.ENROLLED:
         line = f"{value.subject_id}: encounter {value.encounter_id} with {value.templates} template(s)"
     else:
         line = f"{value.subject_id}: nothing was stored"
-    _panel(console, value.outcome, (), [Text(line)], locale)
+    lines: list[RenderableType] = [Text(line)]
+    if value.search is not None:
+        lines += _searched(value.search, evidence)
+        suspects = len(value.search.candidates)
+        lines.append(Text(f"the same person, it seems, as {suspects} under another id" if suspects else "no duplicate"))
+    _panel(console, value.outcome, () if value.search is None else value.search.reasons, lines, locale)
+    if value.search is not None:
+        _candidates(console, value.search, evidence)
     samples(console, value.samples, files, locale)
 
 

@@ -20,6 +20,7 @@ from biometrik.gallery.records import (
     DEFAULT_GALLERY,
     Answer,
     Change,
+    Declined,
     Event,
     EventKind,
     GalleryChange,
@@ -96,9 +97,9 @@ class MemoryStore(Store):
         encounter_id: str,
         sealed: tuple[bytes, ...],
         at: datetime,
-        then: Then[Change],
-    ) -> Change:
-        def write() -> Change:
+        then: Then[Change | Declined],
+    ) -> Change | Declined:
+        def write() -> Change | Declined:
             check_existing(new.galleries, tuple(self._galleries))
             self._last_number += 1
             number = self._last_number
@@ -107,9 +108,23 @@ class MemoryStore(Store):
             self._encounters[number] = Sealed(number, encounter, sealed)
             self._number_of[encounter_id] = number
             own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
-            return Change(self._record(at, EventKind.ENROLLED, new.details, own, encounter), number, encounter)
+            event = self._record(at, EventKind.ENROLLED, new.details, own, encounter)
+            return Change(event, number, encounter, new.note)
 
         return self._once(new.transaction, write, then)
+
+    def _decline(self, new: NewEncounter, at: datetime, then: Then[Change | Declined]) -> Change | Declined:
+        def write() -> Change | Declined:
+            sequence, details = len(self._log) + 1, dict(new.details)
+            self._log.append(Event(sequence, at, EventKind.DUPLICATE_SUSPECTED, new.subject_id, "", details))
+            return Declined(sequence, new.note)
+
+        return self._once(new.transaction, write, then)
+
+    def _enrolled(self, transaction: Transaction) -> Change | Declined | None:
+        with self._open():
+            answer: Change | Declined | None = self._remembered(transaction)
+            return answer
 
     def _erase(
         self, subject_id: str, transaction: Transaction, at: datetime, then: Then[ErasureCertificate]
@@ -275,14 +290,18 @@ class MemoryStore(Store):
 
     def _once(self, transaction: Transaction, write: Callable[[], A], then: Then[A]) -> A:
         with self._open():
-            digest, answer = self._answers.get(transaction.id) or (transaction.digest, None)
-            if digest != transaction.digest:
-                raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
+            answer = self._remembered(transaction)
             first: A = write() if answer is None else answer
             if transaction.id:
-                self._answers[transaction.id] = digest, first
+                self._answers[transaction.id] = transaction.digest, first
             then(first)
             return first
+
+    def _remembered(self, transaction: Transaction) -> Any:
+        digest, answer = self._answers.get(transaction.id) or (transaction.digest, None)
+        if digest != transaction.digest:
+            raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
+        return answer
 
 
 STORE = MemoryStore

@@ -16,6 +16,7 @@ from biometrik.gallery.protection import Protection
 from biometrik.gallery.records import (
     Answer,
     Change,
+    Declined,
     Event,
     EventKind,
     GalleryChange,
@@ -74,9 +75,9 @@ class SqliteStore(Store):
         encounter_id: str,
         sealed: tuple[bytes, ...],
         at: datetime,
-        then: Then[Change],
-    ) -> Change:
-        def write(connection: sqlite3.Connection) -> Change:
+        then: Then[Change | Declined],
+    ) -> Change | Declined:
+        def write(connection: sqlite3.Connection) -> Change | Declined:
             if not tables.rows(connection, "subjects", "subject_id = ?", (new.subject_id,)):
                 tables.insert(connection, "subjects", (new.subject_id, tables.text(at)))
             number = tables.next_number(connection, "encounters")
@@ -90,9 +91,16 @@ class SqliteStore(Store):
             own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
             details = {**new.details, **own}
             event = tables.record(connection, at, EventKind.ENROLLED, details, new.subject_id, encounter_id)
-            return Change(event, number, encounter)
+            return Change(event, number, encounter, new.note)
 
-        return self._once(new.transaction, answers.change, write, then)
+        return self._once(new.transaction, answers.enrolment, write, then)
+
+    def _decline(self, new: NewEncounter, at: datetime, then: Then[Change | Declined]) -> Change | Declined:
+        def write(connection: sqlite3.Connection) -> Change | Declined:
+            event = tables.record(connection, at, EventKind.DUPLICATE_SUSPECTED, new.details, new.subject_id)
+            return Declined(event, new.note)
+
+        return self._once(new.transaction, answers.enrolment, write, then)
 
     def _erase(
         self, subject_id: str, transaction: Transaction, at: datetime, then: Then[ErasureCertificate]
@@ -192,6 +200,11 @@ class SqliteStore(Store):
             return tables.record(connection, at, EventKind.EXPORTED, details)
 
         return self._database.write(write, then)
+
+    def _enrolled(self, transaction: Transaction) -> Change | Declined | None:
+        with self._database.reading() as connection:
+            first = tables.remembered(connection, transaction)
+            return None if first is None else answers.enrolment(first)
 
     def _subject(self, subject_id: str) -> Subject:
         with self._database.reading() as connection:

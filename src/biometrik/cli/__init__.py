@@ -3,6 +3,7 @@
 # Importing a module of commands adds them; this is the order in which the help lists them.
 from biometrik.cli import people as people  # isort: skip
 from biometrik.cli import register as register  # isort: skip
+from biometrik.cli import backup as backup  # isort: skip
 from biometrik.cli import service as service  # isort: skip
 from biometrik.cli import devices as devices  # isort: skip
 from biometrik.cli import station as station  # isort: skip

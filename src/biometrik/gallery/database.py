@@ -5,7 +5,7 @@ import queue
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -83,6 +83,15 @@ class _Write(Generic[T]):
         return self.answer[0]
 
 
+def _follow(group: Sequence[_Write[Any]]) -> None:
+    for write in group:
+        if write.error is None and write.answer:
+            try:
+                write.then(write.answer[0])
+            except Exception as error:
+                write.error = error
+
+
 class Database:
     """An open SQLite file in WAL mode; thread-safe.
 
@@ -114,7 +123,8 @@ class Database:
             raise StoreUnavailableError(f"database {self.path}: expected an existing folder; create it first")
         self._pid = os.getpid()
         self._closed = False
-        self._writes = GroupCommit(self._commit)
+        self._writes = GroupCommit(self._commit, _follow)
+        self._copying = threading.Lock()  # taken before the others
         self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
         self._ownership = Ownership(self.path)
         try:
@@ -195,9 +205,31 @@ class Database:
             try again.
         """
         self._refuse_elsewhere()
-        with self._writes.alone(), self._translated():
+        with self._copying, self._writes.alone(), self._translated():  # a copy that is made reads the log
             self._refuse_closed()
             self._truncate_log(self._writer)
+
+    def copy(self, draft: Path) -> None:
+        """Write the last commit into a new file, complete without a log and on disk; writes go on, scrubbing waits.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The file cannot be written.
+        """
+        self._refuse_elsewhere()
+        with self._copying, self.reading() as source:
+            try:
+                os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+                    copy.execute("PRAGMA synchronous=OFF")  # it is synced as a whole
+                    source.backup(copy)  # in one step, which is one state of the database
+                    copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+                sync_file(draft)
+            except sqlite3.Error as error:
+                raise typed(draft, error) from error
+            except OSError as error:
+                raise StoreUnavailableError(f"database {draft}: {error.strerror}") from error
 
     def close(self) -> None:
         """Wait for calls in flight, close the file and give up its ownership. Closing twice is fine."""
@@ -240,7 +272,7 @@ class Database:
             finally:
                 connection.close()
             draft.rename(self.path)
-            _sync_folder(self.path.parent)
+            sync_file(self.path.parent)
         except (OSError, sqlite3.Error):
             for leftover in (draft, self._beside(".new-journal")):
                 with suppress(OSError):
@@ -252,38 +284,18 @@ class Database:
             raise StoreDamagedError(f"database {self.path}: the file is empty; {_RESTORE}, or remove it to start anew")
         connection = self._connect(self.path)
         try:
-            version = self._check_origin(connection, schema)
+            version = check_origin(connection, self.path, schema)
             if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
                 raise StoreUnavailableError(f"database {self.path}: its file system has no write-ahead log; move it")
             if version < schema.version:
                 self._migrate(connection, schema, version)
             else:
-                self._check_integrity(connection, schema)
+                check_integrity(connection, self.path, schema)
             self._truncate_log(connection)  # a crash may have left bytes of what was erased
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _check_origin(self, connection: sqlite3.Connection, schema: Schema) -> int:
-        # Returns the file's version.
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected a biometrik database, got another application's; name another file"
-            )
-        if version > schema.version:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected schema version {schema.version} or older, got {version};"
-                " a newer biometrik wrote it, install that"
-            )
-        if version < schema.oldest:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected schema version {schema.oldest} or newer, got {version};"
-                " open it once with a biometrik between that and this"
-            )
-        return int(version)
 
     def _migrate(self, connection: sqlite3.Connection, schema: Schema, version: int) -> None:
         connection.execute("PRAGMA foreign_keys=OFF").fetchall()  # no effect within a transaction
@@ -296,7 +308,7 @@ class Database:
                     raise StoreDamagedError(
                         f"database {self.path}: not what schema version {version} wrote; {_RESTORE}"
                     ) from error
-            self._check_integrity(connection, schema)
+            check_integrity(connection, self.path, schema)
             connection.execute(f"PRAGMA user_version={schema.version}")
             connection.execute("COMMIT")
         except BaseException:
@@ -305,22 +317,9 @@ class Database:
             raise
         connection.execute("PRAGMA foreign_keys=ON").fetchall()
 
-    def _check_integrity(self, connection: sqlite3.Connection, schema: Schema) -> None:
-        # The full check, not the quick one: only it finds an index entry that no longer fits its row, for which a
-        # look-up would answer "not found". It takes 5.6 s per million encounters; filling the index takes longer.
-        findings = connection.execute("PRAGMA integrity_check(1)").fetchall()
-        if findings != [("ok",)]:
-            raise StoreDamagedError(f"database {self.path}: fails its integrity check; {_RESTORE}")
-        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
-            raise StoreDamagedError(f"database {self.path}: holds rows that refer to nothing; {_RESTORE}")
-        if _definitions(connection) != _expected_definitions(schema.script):
-            raise StoreDamagedError(
-                f"database {self.path}: its tables are not those of version {schema.version}; {_RESTORE}"
-            )
-
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _commit(self, group: Sequence[_Write[Any]]) -> None:
+    def _commit(self, group: Sequence[_Write[Any]], before_sync: Callable[[], None]) -> None:
         committed: list[sqlite3.Cursor] = []
         try:
             with self._translated():
@@ -330,6 +329,7 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 for write in group:
                     self._attempt(write)
+                before_sync()
                 # One step for the interpreter, so that an interruption is known to come before or after.
                 committed.extend(map(self._writer.execute, ("COMMIT",)))
         except BaseException as error:
@@ -337,9 +337,6 @@ class Database:
                 self._undo(group, error)
             if not isinstance(error, Exception):
                 raise
-        for write in group:
-            if write.error is None and write.answer:
-                self._follow(write)
 
     def _attempt(self, write: _Write[Any]) -> None:
         self._writer.execute("SAVEPOINT write")
@@ -349,7 +346,7 @@ class Database:
             if not self._writer.in_transaction:
                 raise  # the disk failed, and SQLite undid the whole transaction
             self._writer.execute("ROLLBACK TO write")
-            write.error = _typed(self.path, error) if isinstance(error, sqlite3.Error) else error
+            write.error = typed(self.path, error) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE write")
 
     def _undo(self, group: Sequence[_Write[Any]], error: BaseException) -> None:
@@ -359,12 +356,6 @@ class Database:
         if not self._closed and self._writer.in_transaction:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
-
-    def _follow(self, write: _Write[Any]) -> None:
-        try:
-            write.then(write.answer[0])
-        except Exception as error:
-            write.error = error
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -408,23 +399,59 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise _typed(self.path, error) from error
+            raise typed(self.path, error) from error
         except OSError as error:
             raise StoreUnavailableError(f"database {self.path}: {error.strerror}") from error
 
 
-def _typed(path: Path, error: sqlite3.Error) -> GalleryError:
+def typed(path: Path, error: sqlite3.Error) -> GalleryError:
+    """Return the error of the tree that says what SQLite found, with a remedy."""
     # The code's low byte is the kind. Errors of the Python module have none: text that is not UTF-8, mostly.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _DAMAGE_CODES:
         return StoreDamagedError(f"database {path}: damaged ({error}); {_RESTORE}")
     remedy = {
         sqlite3.SQLITE_FULL: "free space on the disk",
+        sqlite3.SQLITE_IOERR: "free space on the disk, or look at the system's log for what is wrong with it",
         sqlite3.SQLITE_READONLY: "give this user write access to the file and its folder",
         sqlite3.SQLITE_CANTOPEN: "give this user write access to the file and its folder",
         sqlite3.SQLITE_BUSY: "end the other program that uses the file",
     }.get(code, "look at the system's log")
     return StoreUnavailableError(f"database {path}: {error}; {remedy}")
+
+
+def check_origin(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    """Return a file's version; raises StoreUnavailableError where it is not ours, newer, or too old."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise StoreUnavailableError(
+            f"database {path}: expected a biometrik database, got another application's; name another file"
+        )
+    if version > schema.version:
+        raise StoreUnavailableError(
+            f"database {path}: expected schema version {schema.version} or older, got {version};"
+            " a newer biometrik wrote it, install that"
+        )
+    if version < schema.oldest:
+        raise StoreUnavailableError(
+            f"database {path}: expected schema version {schema.oldest} or newer, got {version};"
+            " open it once with a biometrik between that and this"
+        )
+    return int(version)
+
+
+def check_integrity(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    """Raise StoreDamagedError where a file's structure is not what SQLite and this version wrote."""
+    # The full check, not the quick one: only it finds an index entry that no longer fits its row, for which a
+    # look-up would answer "not found". It takes 5.6 s per million encounters; filling the index takes longer.
+    findings = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if findings != [("ok",)]:
+        raise StoreDamagedError(f"database {path}: fails its integrity check; {_RESTORE}")
+    if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        raise StoreDamagedError(f"database {path}: holds rows that refer to nothing; {_RESTORE}")
+    if _definitions(connection) != _expected_definitions(schema.script):
+        raise StoreDamagedError(f"database {path}: its tables are not those of version {schema.version}; {_RESTORE}")
 
 
 def _write_schema(connection: sqlite3.Connection, schema: Schema) -> None:
@@ -463,8 +490,9 @@ def _expected_definitions(script: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_file(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

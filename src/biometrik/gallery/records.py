@@ -61,6 +61,7 @@ class EventKind(Enum):
     GALLERIES_CHANGED = "GALLERIES_CHANGED"
     GALLERY_CREATED = "GALLERY_CREATED"
     GALLERY_DELETED = "GALLERY_DELETED"
+    QUARANTINED = "QUARANTINED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,50 @@ class GalleryChange:
 
 #: What a write answers; kept with its transaction, so that a repeat gets it again.
 Answer = Change | ErasureCertificate | GalleryChange
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An encounter whose bytes are damaged: set aside, and not served.
+
+    Parameters
+    ----------
+    encounter_id, subject_id : str
+        Which, and whose.
+    since : datetime
+        When it was set aside, UTC.
+    what : str
+        What was found.
+    """
+
+    encounter_id: str
+    subject_id: str
+    since: datetime
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a file holds that was read from the first row to the last.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the last event.
+    subjects, encounters, templates : int
+        How many there are, without those of encounters in quarantine.
+    quarantined : int
+        How many encounters are set aside.
+    octets : int
+        Size of the file.
+    """
+
+    event: int
+    subjects: int
+    encounters: int
+    templates: int
+    quarantined: int
+    octets: int
 
 
 @dataclass(frozen=True, slots=True)

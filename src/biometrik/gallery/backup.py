@@ -15,7 +15,8 @@ from typing import Final
 
 from biometrik.errors import InvalidInputError, StoreDamagedError, StoreUnavailableError
 from biometrik.gallery import tables
-from biometrik.gallery.database import Database, check_integrity, check_origin, sync_file, typed
+from biometrik.gallery.database import Database
+from biometrik.gallery.database_file import check_integrity, check_origin, sync_file, typed
 from biometrik.gallery.ownership import Ownership
 from biometrik.gallery.protection import NoProtection, Protection
 from biometrik.gallery.records import Holdings, Quarantined

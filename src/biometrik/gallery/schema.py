@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from biometrik.gallery import answers, tables
-from biometrik.gallery.database import Schema
+from biometrik.gallery.database_file import Schema
 from biometrik.gallery.records import DEFAULT_GALLERY, Answer, Change, EventKind, certificate
 from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind
 

@@ -16,7 +16,7 @@ from biometrik.errors import (
     StoreUnavailableError,
     SubjectNotFoundError,
 )
-from biometrik.gallery import backup, database
+from biometrik.gallery import backup, database_file
 from biometrik.gallery.records import EventKind, NewEncounter
 from biometrik.gallery.stores import sqlite as stores_sqlite
 from biometrik.gallery.stores.sqlite import SqliteStore
@@ -109,7 +109,7 @@ def test_an_erasure_waits_for_a_copy_and_a_write_does_not(
 ) -> None:
     store = SqliteStore.open(path)
     copying, go_on = threading.Event(), threading.Event()
-    sync_file = database.sync_file
+    sync_file = database_file.sync_file
 
     def slow(file: Path) -> None:
         copying.set()

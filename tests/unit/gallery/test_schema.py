@@ -10,7 +10,8 @@ import pytest
 
 from biometrik.errors import StoreDamagedError, TransactionConflictError
 from biometrik.gallery import tables
-from biometrik.gallery.database import Database, Schema
+from biometrik.gallery.database import Database
+from biometrik.gallery.database_file import Schema
 from biometrik.gallery.records import EventKind, NewEncounter, certificate
 from biometrik.gallery.schema import SCHEMA
 from biometrik.gallery.stores.sqlite import SqliteStore

@@ -105,6 +105,8 @@ class Engine(_Section):
     matcher: str = "cylinders"
     index: str = ""
     """What searches faces. "": the library's default."""
+    on_damage: str = "refuse"
+    """What a damaged encounter does to the start: refuse, or quarantine (set aside, and go on without it)."""
     preload: tuple[Modality, ...] = (Modality.FACE,)
     """Whose models are opened at start besides the faces'; others when the first sample of them comes."""
     cache: Path | None = None
@@ -132,7 +134,7 @@ class Engine(_Section):
                 device_id=self.device_id,
             ),
             models=ModelParameters(cache=self.cache, pack=self.pack, calibrations=self.calibrations),
-            gallery=GalleryParameters(index=self.index) if self.index else GalleryParameters(),
+            gallery=GalleryParameters(index=self.index or GalleryParameters().index, on_damage=self.on_damage),
             require_consent=self.require_consent,
             preload=self.preload,
         )

@@ -194,13 +194,19 @@ class GalleryParameters:
     exhaustive_prints : int
         Up to so many finger templates a search compares every one in full; beyond, in stages (ADR 11). 20,000: at 8 µs
         each and on two cores, a probe of one finger waits less than a tenth of a second for the true best.
+    on_damage : str
+        What a damaged encounter does to the start: ``refuse`` ends it with an error that names the encounter,
+        ``quarantine`` sets it aside and goes on without it (ADR 17).
     """
 
     store: str = "sqlite"
     index: str = "int8-certified"
     exhaustive_prints: int = 20_000
+    on_damage: str = "refuse"
 
     def __post_init__(self) -> None:
+        if self.on_damage not in ("refuse", "quarantine"):
+            raise InvalidInputError(f"on_damage: expected refuse or quarantine, got {self.on_damage!r}")
         if not 0 <= self.exhaustive_prints <= 10_000_000:
             raise InvalidInputError(f"exhaustive_prints: expected 0..10000000, got {self.exhaustive_prints}")
 

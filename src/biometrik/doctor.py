@@ -375,13 +375,17 @@ def _database(config: EngineConfig, database: Path) -> _Finding:
         return _Finding(Status.WARN, f"{database}: not there yet", "the first enrolment makes it; check the name")
     try:
         with Engine.open(database, config) as engine:
-            foreign = engine.foreign_templates
+            foreign, set_aside = engine.foreign_templates, len(engine.quarantined())
             people = sum(gallery.subjects for gallery in engine.galleries() if gallery.name == "default")
     except DatabaseLockedError as error:
         return _Finding(Status.WARN, str(error), "fine if that program is meant to serve it; else end it")
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     finding = f"{database}: opens, schema version {version}, {people:,} people in the default gallery"
+    if set_aside:
+        finding += f", {set_aside:,} encounter(s) in quarantine because they are damaged"
+        remedy = "those people are not found: biometrik backup quarantine names them; restore a backup, or enrol again"
+        return _Finding(Status.WARN, finding, remedy)
     if foreign:
         finding += f", {foreign:,} template(s) of other models"
         remedy = "those people are not found: enrol them again, or open the database with their models"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,7 +30,7 @@ from biometrik.fingers import FingerprintImage
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import PrintIndex
-from biometrik.gallery.records import DEFAULT_GALLERY, Change, NewEncounter, check_id
+from biometrik.gallery.records import DEFAULT_GALLERY, Change, Holdings, NewEncounter, Quarantined, check_id
 from biometrik.gallery.searching import SearchResult
 from biometrik.gallery.store import STORES, Event
 from biometrik.presentation import Presentation
@@ -134,6 +135,7 @@ class Engine:
                 PrintIndex(lambda: recognition.matcher, config.gallery.exhaustive_prints),
                 owns=recognition.owns,
                 features_of=recognition.features_of_many,
+                quarantine=config.gallery.on_damage == "quarantine",
             )
         except BaseException:
             store.close()
@@ -919,6 +921,42 @@ class Engine:
         """Return a page of the event log, in order, those with a sequence number above ``after``."""
         with self._call():
             return self._gallery.events(after=after, limit=limit)
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return the encounters that were set aside because their bytes are damaged: nobody is compared with them.
+
+        Restoring a backup brings them back; erasing their subject removes them.
+        """
+        with self._call():
+            return self._gallery.quarantined()
+
+    def snapshot(self, path: str | PathLike[str]) -> Holdings:
+        """Copy the database as it is at this moment, while everything goes on; an erasure waits for the end.
+
+        The copy holds biometric data, and what is erased later stays in it. :func:`biometrik.gallery.backup.restore`,
+        or ``biometrik backup restore``, is the way back.
+
+        Parameters
+        ----------
+        path : path-like
+            The copy; must not be there. It has this name only once it is on disk and was read to its last row.
+
+        Returns
+        -------
+        Holdings
+            What the copy holds.
+
+        Raises
+        ------
+        InvalidInputError
+            There is a file of this name, or the database is in memory.
+        StoreDamagedError
+            A row is damaged; no copy is left.
+        StoreUnavailableError
+            The copy cannot be written; none is left.
+        """
+        with self._call():
+            return self._gallery.snapshot(Path(path))
 
     # --- inside ----------------------------------------------------------------------------------------------
 

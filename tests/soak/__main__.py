@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.history import HISTORY, Bar, Result, append, record
-from tests.soak import formats, gallery_writes, hardware, service, weak_line
+from tests.soak import formats, full_disk, gallery_writes, hardware, service, store, weak_line
 
 
 class Run(Protocol):
@@ -92,6 +92,12 @@ SOAKS: Final = {
         count=1000,
         chunk=8,
         open=hardware.unplugging,
+    ),
+    "store_sigkill": Soak(
+        "a gallery's process killed while six threads write", "kills", count=300, chunk=1, open=store.killing
+    ),
+    "store_full_disk": Soak(
+        "a disk that fills while four threads write", "disks", count=300, chunk=1, open=full_disk.filling
     ),
     "weak_line": Soak(
         "a service behind 64 kbit/s, 2 s and 5 % loss", "rounds", count=5, chunk=1, open=weak_line.opened

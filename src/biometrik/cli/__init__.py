@@ -5,6 +5,7 @@ from biometrik.cli import people as people  # isort: skip
 from biometrik.cli import dedupe as dedupe  # isort: skip
 from biometrik.cli import register as register  # isort: skip
 from biometrik.cli import bulk as bulk  # isort: skip
+from biometrik.cli import backup as backup  # isort: skip
 from biometrik.cli import service as service  # isort: skip
 from biometrik.cli import devices as devices  # isort: skip
 from biometrik.cli import station as station  # isort: skip

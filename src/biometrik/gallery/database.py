@@ -3,62 +3,36 @@
 import os
 import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from biometrik.errors import (
     EngineClosedError,
     EngineStateError,
-    GalleryError,
     StoreDamagedError,
     StoreUnavailableError,
+)
+from biometrik.gallery.database_file import (
+    RESTORE,
+    Schema,
+    check_integrity,
+    check_origin,
+    sync_file,
+    typed,
+    write_schema,
 )
 from biometrik.gallery.group_commit import GroupCommit
 from biometrik.gallery.ownership import Ownership
 
 T = TypeVar("T")
 
-#: "BMTK" in the file's header, so that ``file`` and we know whose it is.
-_APPLICATION_ID: Final = int.from_bytes(b"BMTK", "big")
 _READERS: Final = 4
 #: How long another connection (a backup, an administrator's shell) may hold the file before a call gives up, seconds.
 _PATIENCE_S: Final = 10.0
-_DAMAGE_CODES: Final = frozenset(
-    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT}
-)
-_RESTORE: Final = "restore a backup"
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What a file of ours holds.
-
-    Parameters
-    ----------
-    version : int
-        Written into the file; a newer one is refused.
-    script : str
-        SQL that creates tables, indexes and triggers.
-    fill : callable
-        Writes the rows that exist from the start; called within the transaction that runs the script.
-    migrations : tuple of callable
-        Each makes of a file of one version one of the next; the last makes one of this version. All that a file needs
-        run in one transaction. Foreign keys and definitions are checked after the last, not meanwhile.
-    """
-
-    version: int
-    script: str
-    fill: Callable[[sqlite3.Connection], None]
-    migrations: tuple[Callable[[sqlite3.Connection], None], ...] = ()
-
-    @property
-    def oldest(self) -> int:
-        """The oldest version that can still be opened."""
-        return self.version - len(self.migrations)
 
 
 class _Write(Generic[T]):
@@ -81,6 +55,15 @@ class _Write(Generic[T]):
         if not self.answer:
             raise StoreUnavailableError(f"database {path}: interrupted, and nothing was written; repeat the request")
         return self.answer[0]
+
+
+def _follow(group: Sequence[_Write[Any]]) -> None:
+    for write in group:
+        if write.error is None and write.answer:
+            try:
+                write.then(write.answer[0])
+            except Exception as error:
+                write.error = error
 
 
 class Database:
@@ -114,7 +97,8 @@ class Database:
             raise StoreUnavailableError(f"database {self.path}: expected an existing folder; create it first")
         self._pid = os.getpid()
         self._closed = False
-        self._writes = GroupCommit(self._commit)
+        self._writes = GroupCommit(self._commit, _follow)
+        self._copying = threading.Lock()  # taken before the others
         self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
         self._ownership = Ownership(self.path)
         try:
@@ -195,9 +179,31 @@ class Database:
             try again.
         """
         self._refuse_elsewhere()
-        with self._writes.alone(), self._translated():
+        with self._copying, self._writes.alone(), self._translated():  # a copy that is made reads the log
             self._refuse_closed()
             self._truncate_log(self._writer)
+
+    def copy(self, draft: Path) -> None:
+        """Write the last commit into a new file, complete without a log and on disk; writes go on, scrubbing waits.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The file cannot be written.
+        """
+        self._refuse_elsewhere()
+        with self._copying, self.reading() as source:
+            try:
+                os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+                    copy.execute("PRAGMA synchronous=OFF")  # it is synced as a whole
+                    source.backup(copy)  # in one step, which is one state of the database
+                    copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+                sync_file(draft)
+            except sqlite3.Error as error:
+                raise typed(draft, error) from error
+            except OSError as error:
+                raise StoreUnavailableError(f"database {draft}: {error.strerror}") from error
 
     def close(self) -> None:
         """Wait for calls in flight, close the file and give up its ownership. Closing twice is fine."""
@@ -227,7 +233,7 @@ class Database:
         log = self._beside("-wal")
         if log.exists():
             raise StoreDamagedError(
-                f"database {self.path}: the file is gone, but its log {log.name} is there; {_RESTORE}, or move the log"
+                f"database {self.path}: the file is gone, but its log {log.name} is there; {RESTORE}, or move the log"
             )
         draft = self._beside(".new")
         try:
@@ -236,11 +242,11 @@ class Database:
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             connection = self._connect(draft)
             try:
-                _write_schema(connection, schema)
+                write_schema(connection, schema)
             finally:
                 connection.close()
             draft.rename(self.path)
-            _sync_folder(self.path.parent)
+            sync_file(self.path.parent)
         except (OSError, sqlite3.Error):
             for leftover in (draft, self._beside(".new-journal")):
                 with suppress(OSError):
@@ -249,41 +255,21 @@ class Database:
 
     def _opened(self, schema: Schema) -> sqlite3.Connection:
         if self.path.stat().st_size == 0:
-            raise StoreDamagedError(f"database {self.path}: the file is empty; {_RESTORE}, or remove it to start anew")
+            raise StoreDamagedError(f"database {self.path}: the file is empty; {RESTORE}, or remove it to start anew")
         connection = self._connect(self.path)
         try:
-            version = self._check_origin(connection, schema)
+            version = check_origin(connection, self.path, schema)
             if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
                 raise StoreUnavailableError(f"database {self.path}: its file system has no write-ahead log; move it")
             if version < schema.version:
                 self._migrate(connection, schema, version)
             else:
-                self._check_integrity(connection, schema)
+                check_integrity(connection, self.path, schema)
             self._truncate_log(connection)  # a crash may have left bytes of what was erased
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _check_origin(self, connection: sqlite3.Connection, schema: Schema) -> int:
-        # Returns the file's version.
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected a biometrik database, got another application's; name another file"
-            )
-        if version > schema.version:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected schema version {schema.version} or older, got {version};"
-                " a newer biometrik wrote it, install that"
-            )
-        if version < schema.oldest:
-            raise StoreUnavailableError(
-                f"database {self.path}: expected schema version {schema.oldest} or newer, got {version};"
-                " open it once with a biometrik between that and this"
-            )
-        return int(version)
 
     def _migrate(self, connection: sqlite3.Connection, schema: Schema, version: int) -> None:
         connection.execute("PRAGMA foreign_keys=OFF").fetchall()  # no effect within a transaction
@@ -294,9 +280,9 @@ class Database:
                     migrate(connection)
                 except (StoreDamagedError, LookupError, TypeError, ValueError) as error:
                     raise StoreDamagedError(
-                        f"database {self.path}: not what schema version {version} wrote; {_RESTORE}"
+                        f"database {self.path}: not what schema version {version} wrote; {RESTORE}"
                     ) from error
-            self._check_integrity(connection, schema)
+            check_integrity(connection, self.path, schema)
             connection.execute(f"PRAGMA user_version={schema.version}")
             connection.execute("COMMIT")
         except BaseException:
@@ -305,22 +291,9 @@ class Database:
             raise
         connection.execute("PRAGMA foreign_keys=ON").fetchall()
 
-    def _check_integrity(self, connection: sqlite3.Connection, schema: Schema) -> None:
-        # The full check, not the quick one: only it finds an index entry that no longer fits its row, for which a
-        # look-up would answer "not found". It takes 5.6 s per million encounters; filling the index takes longer.
-        findings = connection.execute("PRAGMA integrity_check(1)").fetchall()
-        if findings != [("ok",)]:
-            raise StoreDamagedError(f"database {self.path}: fails its integrity check; {_RESTORE}")
-        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
-            raise StoreDamagedError(f"database {self.path}: holds rows that refer to nothing; {_RESTORE}")
-        if _definitions(connection) != _expected_definitions(schema.script):
-            raise StoreDamagedError(
-                f"database {self.path}: its tables are not those of version {schema.version}; {_RESTORE}"
-            )
-
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _commit(self, group: Sequence[_Write[Any]]) -> None:
+    def _commit(self, group: Sequence[_Write[Any]], before_sync: Callable[[], None]) -> None:
         committed: list[sqlite3.Cursor] = []
         try:
             with self._translated():
@@ -330,6 +303,7 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 for write in group:
                     self._attempt(write)
+                before_sync()
                 # One step for the interpreter, so that an interruption is known to come before or after.
                 committed.extend(map(self._writer.execute, ("COMMIT",)))
         except BaseException as error:
@@ -337,9 +311,6 @@ class Database:
                 self._undo(group, error)
             if not isinstance(error, Exception):
                 raise
-        for write in group:
-            if write.error is None and write.answer:
-                self._follow(write)
 
     def _attempt(self, write: _Write[Any]) -> None:
         self._writer.execute("SAVEPOINT write")
@@ -349,7 +320,7 @@ class Database:
             if not self._writer.in_transaction:
                 raise  # the disk failed, and SQLite undid the whole transaction
             self._writer.execute("ROLLBACK TO write")
-            write.error = _typed(self.path, error) if isinstance(error, sqlite3.Error) else error
+            write.error = typed(self.path, error) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE write")
 
     def _undo(self, group: Sequence[_Write[Any]], error: BaseException) -> None:
@@ -359,12 +330,6 @@ class Database:
         if not self._closed and self._writer.in_transaction:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
-
-    def _follow(self, write: _Write[Any]) -> None:
-        try:
-            write.then(write.answer[0])
-        except Exception as error:
-            write.error = error
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -408,64 +373,6 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise _typed(self.path, error) from error
+            raise typed(self.path, error) from error
         except OSError as error:
             raise StoreUnavailableError(f"database {self.path}: {error.strerror}") from error
-
-
-def _typed(path: Path, error: sqlite3.Error) -> GalleryError:
-    # The code's low byte is the kind. Errors of the Python module have none: text that is not UTF-8, mostly.
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in _DAMAGE_CODES:
-        return StoreDamagedError(f"database {path}: damaged ({error}); {_RESTORE}")
-    remedy = {
-        sqlite3.SQLITE_FULL: "free space on the disk",
-        sqlite3.SQLITE_READONLY: "give this user write access to the file and its folder",
-        sqlite3.SQLITE_CANTOPEN: "give this user write access to the file and its folder",
-        sqlite3.SQLITE_BUSY: "end the other program that uses the file",
-    }.get(code, "look at the system's log")
-    return StoreUnavailableError(f"database {path}: {error}; {remedy}")
-
-
-def _write_schema(connection: sqlite3.Connection, schema: Schema) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in _statements(schema.script):
-        connection.execute(statement)
-    schema.fill(connection)
-    connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version={schema.version}")
-    connection.execute("COMMIT")
-
-
-def _statements(script: str) -> list[str]:
-    # executescript would commit the transaction around it.
-    statements, begun = [], ""
-    for line in script.splitlines(keepends=True):
-        begun += line
-        if sqlite3.complete_statement(begun):
-            statements.append(begun)
-            begun = ""
-    return statements
-
-
-def _definitions(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    return connection.execute(
-        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
-    ).fetchall()
-
-
-def _expected_definitions(script: str) -> list[tuple[str, str, str]]:
-    with sqlite3.connect(":memory:") as pattern:
-        for statement in _statements(script):
-            pattern.execute(statement)
-        found = _definitions(pattern)
-    pattern.close()
-    return found
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

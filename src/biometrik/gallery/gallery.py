@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,11 +14,21 @@ from biometrik.errors import (
     EncounterNotFoundError,
     IncompatibleTemplateError,
     InvalidInputError,
+    StoreDamagedError,
 )
 from biometrik.features import Features
 from biometrik.gallery.index import Index
 from biometrik.gallery.prints import PrintIndex
-from biometrik.gallery.records import NO_DETAILS, Change, Declined, Event, NewEncounter, Stored
+from biometrik.gallery.records import (
+    NO_DETAILS,
+    Change,
+    Declined,
+    Event,
+    Holdings,
+    NewEncounter,
+    Quarantined,
+    Stored,
+)
 from biometrik.gallery.searching import Alike, Fuse, Searchable, SearchResult
 from biometrik.gallery.searching import Hit as Hit
 from biometrik.gallery.store import Store
@@ -79,11 +90,13 @@ class Gallery:
     features_of : callable
         Turns each of several encounters' templates, all of the models in force, into its features. Vectors are not
         normalised here. Whoever starts with many encounters asks for a thousand at once.
+    quarantine : bool
+        Set damaged encounters aside and go on without them, instead of refusing to start.
 
     Raises
     ------
     StoreDamagedError
-        A stored encounter is damaged; the message names it.
+        A stored encounter is damaged; the message names it. Where such are set aside: more is damaged than that.
     StoreUnavailableError
         The store cannot be read.
     TemplateFormatError, InvalidInputError
@@ -98,6 +111,7 @@ class Gallery:
         *,
         owns: Callable[[Template], bool],
         features_of: Callable[[Sequence[Sequence[Template]]], Sequence[Features]],
+        quarantine: bool = False,
     ) -> None:
         self._store = store
         self._searchable = Searchable(index, prints)
@@ -105,7 +119,13 @@ class Gallery:
         self._features_of = features_of
         self._foreign: dict[str, int] = {}  # subject → its templates of other models
         self._behind = False  # the indexes lack what the store holds, or may lack it
-        self._rebuild()
+        try:
+            self._rebuild()
+        except StoreDamagedError:
+            if not quarantine:
+                raise
+            store.set_damaged_aside()
+            self._rebuild()
 
     def close(self) -> None:
         """Wait for writes in flight, then close the store. Closing twice is fine."""
@@ -475,6 +495,14 @@ class Gallery:
     def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
         """Return a page of the log; see :meth:`biometrik.gallery.store.Store.events`."""
         return self._store.events(after=after, limit=limit)
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return the encounters that were set aside because they are damaged."""
+        return self._store.quarantined()
+
+    def snapshot(self, path: Path) -> Holdings:
+        """Copy the store while it is in use; see :meth:`biometrik.gallery.store.Store.snapshot`."""
+        return self._store.snapshot(path)
 
     @property
     def foreign_templates(self) -> int:

@@ -64,6 +64,7 @@ class EventKind(Enum):
     EXPORTED = "EXPORTED"
     DUPLICATE_SUSPECTED = "DUPLICATE_SUSPECTED"
     """An enrolment that was not stored for that reason."""
+    QUARANTINED = "QUARANTINED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,50 @@ class GalleryChange:
 
 #: What a write answers; kept with its transaction, so that a repeat gets it again.
 Answer = Change | Declined | ErasureCertificate | GalleryChange
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An encounter whose bytes are damaged: set aside, and not served.
+
+    Parameters
+    ----------
+    encounter_id, subject_id : str
+        Which, and whose.
+    since : datetime
+        When it was set aside, UTC.
+    what : str
+        What was found.
+    """
+
+    encounter_id: str
+    subject_id: str
+    since: datetime
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a file holds that was read from the first row to the last.
+
+    Parameters
+    ----------
+    event : int
+        Sequence number of the last event.
+    subjects, encounters, templates : int
+        How many there are, without those of encounters in quarantine.
+    quarantined : int
+        How many encounters are set aside.
+    octets : int
+        Size of the file.
+    """
+
+    event: int
+    subjects: int
+    encounters: int
+    templates: int
+    quarantined: int
+    octets: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from biometrik.gallery import answers, tables
-from biometrik.gallery.database import Schema
+from biometrik.gallery.database_file import Schema
 from biometrik.gallery.records import DEFAULT_GALLERY, Answer, Change, EventKind, certificate
 from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind
 
@@ -25,6 +25,11 @@ CREATE TABLE encounters (
     subject_id TEXT NOT NULL REFERENCES subjects, status TEXT NOT NULL, created_at TEXT NOT NULL,
     templates INTEGER NOT NULL, traits TEXT NOT NULL, missing TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE INDEX encounters_of_subject ON encounters (subject_id);
+"""
+_QUARANTINE: Final = """\
+CREATE TABLE quarantine (
+    encounter INTEGER PRIMARY KEY NOT NULL REFERENCES encounters, encounter_id TEXT NOT NULL, subject_id TEXT NOT NULL,
+    since TEXT NOT NULL, what TEXT NOT NULL, crc INTEGER NOT NULL);
 """
 _OTHERS: Final = """\
 CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
@@ -99,6 +104,14 @@ def _from_version_2(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'encounters'", (given,))
 
 
+def _from_version_3(connection: sqlite3.Connection) -> None:
+    # Damaged encounters can be set aside.
+    connection.execute(_QUARANTINE)
+
+
 SCHEMA: Final = Schema(
-    3, _GALLERIES + _ENCOUNTERS + _OTHERS, _create_default_gallery, (_from_version_1, _from_version_2)
+    4,
+    _GALLERIES + _ENCOUNTERS + _OTHERS + _QUARANTINE,
+    _create_default_gallery,
+    (_from_version_1, _from_version_2, _from_version_3),
 )

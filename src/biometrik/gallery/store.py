@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from os import PathLike
+from pathlib import Path
 from typing import Final, Self, TypeAlias, TypeVar, final
 
 from biometrik.errors import InvalidInputError, StoreDamagedError, TemplateFormatError
@@ -18,7 +19,9 @@ from biometrik.gallery.records import (
     Change,
     Declined,
     GalleryChange,
+    Holdings,
     NewEncounter,
+    Quarantined,
     Sealed,
     Stored,
     Transaction,
@@ -393,6 +396,41 @@ class Store(abc.ABC):
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
 
+    # --- damage and backup -------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def set_damaged_aside(self) -> list[Quarantined]:
+        """Read every encounter, put those that are damaged into quarantine, and return them.
+
+        One in quarantine is named by :meth:`quarantined` and in the log, and by nothing else; it cannot be changed,
+        and is removed when its subject is erased. What is damaged beyond encounters cannot be set aside.
+
+        Raises
+        ------
+        StoreDamagedError
+            So much is damaged that it is not a matter of single encounters.
+        """
+
+    @abc.abstractmethod
+    def quarantined(self) -> list[Quarantined]:
+        """Return the encounters in quarantine."""
+
+    @abc.abstractmethod
+    def snapshot(self, path: Path) -> Holdings:
+        """Copy the store as it is at this moment, while reads and writes go on; an erasure waits for the end.
+
+        The copy has its name only once it is on disk and was read from the first row to the last.
+
+        Raises
+        ------
+        InvalidInputError
+            There is a file of this name, or this store cannot be copied.
+        StoreDamagedError
+            It holds damaged rows; no copy is left.
+        StoreUnavailableError
+            It cannot be written; no copy is left.
+        """
+
     # --- what a store writes -----------------------------------------------------------------------------------
     # Each of these first looks up its transaction: a repeat gets the first answer, before anything else is checked.
     # Otherwise the answer is kept in the same commit as the change.
@@ -489,19 +527,24 @@ class Store(abc.ABC):
         return [self._opened(sealed) for sealed in found if sealed.encounter.status is EncounterStatus.ACTIVE]
 
     def _opened(self, sealed: Sealed) -> Stored:
-        encounter = sealed.encounter
-        damage = f"encounter {encounter.encounter_id}: damaged in the store; restore a backup, or erase and enrol again"
-        if len(sealed.templates) != encounter.templates:
-            found = len(sealed.templates)
-            raise StoreDamagedError(f"{damage} (expected {encounter.templates} templates, got {found})")
-        try:
-            templates = tuple(
-                Template.from_bytes(self._protection.unseal(data, _place(encounter.encounter_id, ordinal)))
-                for ordinal, data in enumerate(sealed.templates)
-            )
-        except TemplateFormatError as error:
-            raise StoreDamagedError(f"{damage} ({error})") from error
-        return Stored(sealed.number, encounter, templates)
+        return opened(sealed, self._protection)
+
+
+def opened(sealed: Sealed, protection: Protection) -> Stored:
+    """Return an encounter with its templates, read and verified; raises StoreDamagedError."""
+    encounter = sealed.encounter
+    damage = f"encounter {encounter.encounter_id}: damaged in the store; restore a backup, or erase and enrol again"
+    if len(sealed.templates) != encounter.templates:
+        found = len(sealed.templates)
+        raise StoreDamagedError(f"{damage} (expected {encounter.templates} templates, got {found})")
+    try:
+        templates = tuple(
+            Template.from_bytes(protection.unseal(data, _place(encounter.encounter_id, ordinal)))
+            for ordinal, data in enumerate(sealed.templates)
+        )
+    except TemplateFormatError as error:
+        raise StoreDamagedError(f"{damage} ({error})") from error
+    return Stored(sealed.number, encounter, templates)
 
 
 def _place(encounter_id: str, ordinal: int) -> bytes:

@@ -17,6 +17,7 @@ from biometrik.gallery.records import (
     NO_DETAILS,
     Event,
     EventKind,
+    Quarantined,
     Sealed,
     Transaction,
     check_existing,
@@ -103,7 +104,7 @@ def gallery(connection: sqlite3.Connection, name: str) -> tuple[int, GalleryInfo
     number, _, kind, created_at, legal_basis, retention_days = _gallery_row(connection, name)
     subjects, encounters = connection.execute(
         "SELECT count(DISTINCT subject_id), count(*) FROM encounter_galleries"
-        " JOIN encounters ON number = encounter WHERE gallery = ?",
+        f" JOIN encounters ON number = encounter WHERE gallery = ? AND {_SERVED}",
         (number,),
     ).fetchone()
     kind = GalleryKind(kind)
@@ -151,8 +152,9 @@ def subjects(connection: sqlite3.Connection, condition: str, parameters: Sequenc
 
 
 def encounters(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> dict[int, Encounter]:
-    """Return the encounters that fit a condition by number, oldest first."""
+    """Return the encounters that fit a condition and are not in quarantine by number, oldest first."""
     names = gallery_names(connection)
+    condition = f"{_SERVED} AND {condition}"
     galleries_of: dict[int, list[str]] = {}
     within = f"encounter IN (SELECT number FROM encounters WHERE {condition})"
     for number, gallery in rows(connection, "encounter_galleries", within, parameters):
@@ -200,7 +202,7 @@ def sealed(connection: sqlite3.Connection, condition: str, parameters: Sequence[
     templates_of: dict[int, list[bytes]] = {}
     for number, data in connection.execute(
         "SELECT encounter, sealed FROM templates WHERE encounter IN"
-        f" (SELECT number FROM encounters WHERE {condition}) ORDER BY encounter, ordinal",
+        f" (SELECT number FROM encounters WHERE {_SERVED} AND {condition}) ORDER BY encounter, ordinal",
         parameters,
     ):
         templates_of.setdefault(number, []).append(data if isinstance(data, bytes) else b"")  # else it is damage
@@ -208,6 +210,27 @@ def sealed(connection: sqlite3.Connection, condition: str, parameters: Sequence[
         Sealed(number, encounter, tuple(templates_of.get(number, ())))
         for number, encounter in encounters(connection, condition, parameters).items()
     ]
+
+
+# --- quarantine --------------------------------------------------------------------------------------------------
+
+_SERVED = "number NOT IN (SELECT encounter FROM quarantine)"
+
+
+def quarantined(
+    connection: sqlite3.Connection, condition: str = "TRUE", parameters: Sequence[object] = ()
+) -> list[Quarantined]:
+    """Return encounters that were set aside, oldest first."""
+    found = sorted(rows(connection, "quarantine", condition, parameters))
+    return [Quarantined(encounter_id, subject_id, time(at), what) for _, encounter_id, subject_id, at, what in found]
+
+
+def set_aside(connection: sqlite3.Connection, number: int, damaged: Quarantined) -> None:
+    """Put an encounter into quarantine and record it; its rows stay, and are read no more."""
+    ids = damaged.encounter_id, damaged.subject_id
+    insert(connection, "quarantine", (number, *ids, text(damaged.since), damaged.what))
+    details = {"what": damaged.what}
+    record(connection, damaged.since, EventKind.QUARANTINED, details, damaged.subject_id, damaged.encounter_id)
 
 
 # --- events and transactions -------------------------------------------------------------------------------------

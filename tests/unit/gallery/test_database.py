@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from biometrik.errors import EngineClosedError, StoreDamagedError, StoreUnavailableError
-from biometrik.gallery.database import Database, Schema
+from biometrik.gallery.database import Database
+from biometrik.gallery.database_file import Schema
 
 _SCRIPT = """\
 CREATE TABLE notes (note TEXT NOT NULL);

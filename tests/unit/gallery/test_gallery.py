@@ -59,7 +59,12 @@ def _features(people: Sequence[Sequence[Template]]) -> list[Features]:
 
 
 def _gallery(
-    store: Store, contract: str = CONTRACT, features_of: FeaturesOf = _features, index: str = "faiss-flat"
+    store: Store,
+    contract: str = CONTRACT,
+    features_of: FeaturesOf = _features,
+    index: str = "faiss-flat",
+    *,
+    quarantine: bool = False,
 ) -> Gallery:
     def no_matcher() -> Comparator:
         raise AssertionError("nobody shows a print")
@@ -72,6 +77,7 @@ def _gallery(
         prints,
         owns=lambda template: owns(template.model_contract_id),
         features_of=features_of,
+        quarantine=quarantine,
     )
 
 
@@ -462,6 +468,29 @@ def test_a_damaged_encounter_stops_the_start_and_is_named(store: Store, gallery:
     monkeypatch.setattr(store, "_scan", lambda after, limit: [] if after else [damaged])
     with pytest.raises(StoreDamagedError, match=encounter_id):
         _gallery(store)
+
+
+def test_a_damaged_encounter_is_set_aside_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "office.db"
+    gallery = _gallery(STORES.load("sqlite").open(path))
+    for seed in (1, 2, 3):
+        _enroll(gallery, f"A-{seed}", seed)
+    gallery.close()
+    data = bytearray(path.read_bytes())
+    data[data.index(_template(_unit(2)).payload) + 5] ^= 1
+    path.write_bytes(data)
+    store = STORES.load("sqlite").open(path)
+    with pytest.raises(StoreDamagedError):
+        _gallery(store)
+    gallery = _gallery(store, quarantine=True)
+    assert [one.subject_id for one in gallery.quarantined()] == ["A-2"]
+    assert sorted(_found(gallery, 2)) == ["A-1", "A-3"]
+    gallery.close()
+    gallery = _gallery(STORES.load("sqlite").open(path))  # it stays there, and stops no start any more
+    assert sorted(_found(gallery, 2)) == ["A-1", "A-3"]
+    _enroll(gallery, "A-4", 4)
+    assert _found(gallery, 4, 1) == ["A-4"]
+    gallery.close()
 
 
 def test_a_failed_write_changes_nothing(store: Store, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Who leads, who is taken along, and who is woken when something goes wrong."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from biometrik.gallery.group_commit import GroupCommit
+
+
+def _nothing(_: Sequence[object]) -> None: ...
 
 
 class _Disk:
@@ -17,7 +20,7 @@ class _Disk:
         self.under_way = threading.Semaphore(0)
         self.let = threading.Semaphore(0)
 
-    def commit(self, group: Sequence[int]) -> None:
+    def commit(self, group: Sequence[int], _: Callable[[], None]) -> None:
         self.under_way.release()
         assert self.let.acquire(timeout=30)
         self.groups.append(list(group))
@@ -34,7 +37,7 @@ def _submitted(commits: GroupCommit[int], pool: ThreadPoolExecutor, writes: Sequ
 
 def test_a_lone_writer_commits_by_itself() -> None:
     groups: list[list[int]] = []
-    commits = GroupCommit[int](lambda group: groups.append(list(group)))
+    commits = GroupCommit[int](lambda group, _: groups.append(list(group)), _nothing)
     for write in range(3):
         commits.submit(write)
     assert groups == [[0], [1], [2]]
@@ -42,7 +45,7 @@ def test_a_lone_writer_commits_by_itself() -> None:
 
 def test_who_comes_during_a_commit_shares_the_next_one() -> None:
     disk = _Disk()
-    commits = GroupCommit(disk.commit)
+    commits = GroupCommit(disk.commit, _nothing)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(commits.submit, 0)
         assert disk.under_way.acquire(timeout=30)
@@ -59,7 +62,7 @@ def test_who_comes_during_a_commit_shares_the_next_one() -> None:
 
 def test_all_of_many_writers_get_through_in_their_order() -> None:
     written: list[tuple[int, int]] = []
-    commits = GroupCommit[tuple[int, int]](written.extend)
+    commits = GroupCommit[tuple[int, int]](lambda group, _: written.extend(group), _nothing)
 
     def work(worker: int) -> None:
         for number in range(200):
@@ -75,12 +78,12 @@ def test_all_of_many_writers_get_through_in_their_order() -> None:
 def test_a_commit_that_raises_raises_in_its_leader_and_lets_the_next_go_on() -> None:
     disk = _Disk()
 
-    def commit(group: Sequence[int]) -> None:
-        disk.commit(group)
+    def commit(group: Sequence[int], before_sync: Callable[[], None]) -> None:
+        disk.commit(group, before_sync)
         if 0 in group:
             raise KeyboardInterrupt
 
-    commits = GroupCommit(commit)
+    commits = GroupCommit(commit, _nothing)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(commits.submit, 0)
         assert disk.under_way.acquire(timeout=30)
@@ -92,9 +95,34 @@ def test_a_commit_that_raises_raises_in_its_leader_and_lets_the_next_go_on() -> 
     assert disk.groups == [[0], [1]]
 
 
+def test_what_follows_one_group_is_done_while_the_next_is_committed_and_in_their_order() -> None:
+    steps: list[tuple[str, int]] = []
+    next_is_committed = threading.Event()
+
+    def commit(group: Sequence[int], _: Callable[[], None]) -> None:
+        steps.extend(("committed", write) for write in group)
+        if 1 in group:
+            next_is_committed.set()
+
+    def follow(group: Sequence[int]) -> None:
+        if 0 in group:
+            assert next_is_committed.wait(30)
+        steps.extend(("followed", write) for write in group)
+
+    commits = GroupCommit(commit, follow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(commits.submit, 0)
+        while ("committed", 0) not in steps:
+            threading.Event().wait(0.001)
+        second = pool.submit(commits.submit, 1)
+        first.result(timeout=30)
+        second.result(timeout=30)
+    assert steps == [("committed", 0), ("committed", 1), ("followed", 0), ("followed", 1)]
+
+
 def test_a_quiet_time_waits_for_a_commit_and_holds_the_next_one_back() -> None:
     disk = _Disk()
-    commits = GroupCommit(disk.commit)
+    commits = GroupCommit(disk.commit, _nothing)
     quiet, go_on = threading.Event(), threading.Event()
 
     def rest() -> None:
@@ -121,7 +149,7 @@ def test_a_quiet_time_waits_for_a_commit_and_holds_the_next_one_back() -> None:
 
 def test_an_interrupted_thread_takes_its_write_back(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = _Disk()
-    commits = GroupCommit(disk.commit)
+    commits = GroupCommit(disk.commit, _nothing)
     interrupted = threading.Event()
 
     class Interrupted(threading.Event):

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from os import PathLike
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from biometrik.errors import (
     EncounterNotFoundError,
     EngineClosedError,
     GalleryExistsError,
+    InvalidInputError,
     SubjectNotFoundError,
     TransactionConflictError,
 )
@@ -24,7 +26,9 @@ from biometrik.gallery.records import (
     Event,
     EventKind,
     GalleryChange,
+    Holdings,
     NewEncounter,
+    Quarantined,
     Sealed,
     Transaction,
     certificate,
@@ -90,6 +94,18 @@ class MemoryStore(Store):
         """Return the sequence number of the newest event."""
         with self._open():
             return len(self._log)
+
+    def set_damaged_aside(self) -> list[Quarantined]:
+        """Return nothing: nothing is read from a disk."""
+        return []
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return nothing."""
+        return []
+
+    def snapshot(self, path: Path) -> Holdings:
+        """Refuse: there is no file to be copied."""
+        raise InvalidInputError(f"snapshot {path}: expected a store that is in a file, got one in memory")
 
     def _enroll(
         self,

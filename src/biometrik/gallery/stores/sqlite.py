@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-from biometrik.errors import EncounterNotFoundError
-from biometrik.gallery import answers, tables
+from biometrik.errors import EncounterNotFoundError, StoreDamagedError
+from biometrik.gallery import answers, backup, tables
 from biometrik.gallery.database import Database
 from biometrik.gallery.protection import Protection
 from biometrik.gallery.records import (
@@ -20,7 +20,9 @@ from biometrik.gallery.records import (
     Event,
     EventKind,
     GalleryChange,
+    Holdings,
     NewEncounter,
+    Quarantined,
     Sealed,
     Transaction,
     certificate,
@@ -37,6 +39,10 @@ from biometrik.types import (
 )
 
 A = TypeVar("A", bound=Answer)
+#: Most damaged encounters that are set aside, as a part of all, and at least so many: a disk that fails takes some,
+#: while the wrong key, or pages lost throughout the file, take most.
+_MOST_DAMAGED: Final = 0.01
+_FEW: Final = 10
 
 
 class SqliteStore(Store):
@@ -68,6 +74,33 @@ class SqliteStore(Store):
         """Return the sequence number of the newest event."""
         with self._database.reading() as connection:
             return tables.last_event(connection)
+
+    def set_damaged_aside(self) -> list[Quarantined]:
+        """Read every encounter, and put the damaged ones into quarantine."""
+        with self._database.reading() as connection:
+            (total,) = connection.execute("SELECT count(*) FROM encounters").fetchone()
+            found = backup.damaged(connection, self._protection)
+        if len(found) > max(_FEW, _MOST_DAMAGED * total):
+            raise StoreDamagedError(
+                f"database {self._database.path}: {len(found):,} of {total:,} encounters cannot be read, too many"
+                " to set aside; see that the right key opens it, or restore a backup"
+            )
+
+        def write(connection: sqlite3.Connection) -> None:
+            for number, damaged in found:
+                tables.set_aside(connection, number, damaged)
+
+        self._database.write(write)
+        return [damaged for _, damaged in found]
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return the encounters in quarantine."""
+        with self._database.reading() as connection:
+            return tables.quarantined(connection)
+
+    def snapshot(self, path: Path) -> Holdings:
+        """Copy the file while it is in use."""
+        return backup.snapshot(self._database, path, self._protection)
 
     def _enroll(
         self,
@@ -113,6 +146,7 @@ class SqliteStore(Store):
                 for table, condition in (
                     ("templates", mine),
                     ("encounter_galleries", mine),
+                    ("quarantine", mine),
                     ("encounters", "subject_id = ?"),
                     ("subjects", "subject_id = ?"),
                 )
@@ -270,6 +304,11 @@ class SqliteStore(Store):
 def _encounter(connection: sqlite3.Connection, encounter_id: str) -> tuple[int, Encounter]:
     found = tables.encounters(connection, "encounter_id = ?", (encounter_id,))
     if not found:
+        for damaged in tables.quarantined(connection, "encounter_id = ?", (encounter_id,)):
+            raise StoreDamagedError(
+                f"encounter {encounter_id}: in quarantine since {damaged.since:%Y-%m-%d}, because it is damaged;"
+                " restore a backup, or erase its subject and enrol again"
+            )
         raise EncounterNotFoundError("encounter: no encounter has this id")
     return next(iter(found.items()))
 

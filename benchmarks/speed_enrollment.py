@@ -1,0 +1,249 @@
+"""Durable enrolment of ready templates by many callers, in turns with bare SQLite that commits the same tables."""
+
+import sqlite3
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.history import Bar, Result
+from benchmarks.options import Options
+from benchmarks.race import quartiles
+from benchmarks.render import table
+from biometrik.config import EngineConfig, ModelParameters
+from biometrik.engine import Engine
+from biometrik.gallery.database import Database
+from biometrik.gallery.stores.sqlite import SqliteStore
+from biometrik.types import Modality, RequestContext, Template
+
+TITLE = "Durable enrolment"
+
+_SEED: Final = 2026
+_CALLERS: Final = 32
+#: Rows that bare SQLite commits together.
+_GROUP: Final = 16
+#: Enrolments a caller and round.
+_EACH: Final = 16
+#: What is injected into each sync, seconds, and rounds and enrolments of the lone caller with it.
+_DELAY_S: Final = 0.005
+_DELAYED_ROUNDS: Final = 5
+_ALONE: Final = 48
+_TABLES: Final = {
+    "subjects": 3,
+    "encounters": 9,
+    "encounter_galleries": 3,
+    "templates": 3,
+    "events": 7,
+    "transactions": 4,
+}
+
+
+def run(options: Options) -> Result:
+    """Enrol with many callers and write the same rows bare, in turns; then with a slow disk, many callers and one."""
+    config = EngineConfig(models=ModelParameters(cache=options.cache))
+    rates: dict[str, list[float]] = {"engine": [], "bare": [], "one": [], "many": []}
+    groups: list[float] = []
+    # Beside the repository and not in the folder for temporary files, which may be in memory.
+    with tempfile.TemporaryDirectory(dir=options.cache.parent, prefix=".speed_enrollment-") as name:
+        folder = Path(name)
+        with Engine.open(folder / "office.db", config) as engine, _bare(folder) as bare:
+            draw = _Templates(engine.model_contract_id)
+            size = _CALLERS * _EACH
+            _enroll(engine, draw, _CALLERS, 2)  # warms up
+            rows = _rows(engine, draw, size)
+            for turn in range(options.rounds):
+                for contestant in ("engine", "bare") if turn % 2 else ("bare", "engine"):
+                    seconds = _enroll(engine, draw, _CALLERS, _EACH) if contestant == "engine" else _write(bare, rows)
+                    rates[contestant].append(size / seconds)
+                rows = _renumbered(rows, size)
+            with _slow_disk(engine) as commits:
+                for _ in range(_DELAYED_ROUNDS):
+                    rates["one"].append(_ALONE / _enroll(engine, draw, 1, _ALONE))
+                    before = len(commits)
+                    rates["many"].append(size / _enroll(engine, draw, _CALLERS, _EACH))
+                    groups.append(size / (len(commits) - before))
+    return _result(rates, groups)
+
+
+def render(run: Mapping[str, Any], _folder: Path) -> str:
+    """Return a table of rates."""
+    figures, given = run["figures"], run["parameters"]
+    names = {
+        "engine": f"`Engine.enroll`, {given['callers']} callers",
+        "bare": f"bare SQLite, the same tables, {given['group']} rows a commit",
+        "one": f"`Engine.enroll`, one caller, {1e3 * given['delay_s']:g} ms more a sync",
+        "many": f"`Engine.enroll`, {given['callers']} callers, {1e3 * given['delay_s']:g} ms more a sync",
+    }
+    rows = [[names[name], f"{row[0]:,.0f} ({row[1]:,.0f} – {row[2]:,.0f})"] for name, row in figures["rates"].items()]
+    return f"""One ready face template each, with a transaction id; acknowledged means synced and findable. The engine
+and bare SQLite take turns in one process on one disk, {given["each"] * given["callers"]} enrolments a turn. Enrolments
+a second, median (quartiles):
+
+{table(["what", "enrolments a second"], rows)}
+
+Of each pair of turns, the engine's rate is {figures["ratio"][0]:.2f} ({figures["ratio"][1]:.2f} –
+{figures["ratio"][2]:.2f}) of the bare one's. With the slow sync, {figures["group"]:.1f} enrolments share one.
+"""
+
+
+def _result(rates: Mapping[str, Sequence[float]], groups: Sequence[float]) -> Result:
+    ratio = quartiles([engine / bare for engine, bare in zip(rates["engine"], rates["bare"], strict=True)])
+    gain = quartiles([many / one for many, one in zip(rates["many"], rates["one"], strict=True)])
+    figures = {
+        "rates": {name: list(quartiles(list(values))) for name, values in rates.items()},
+        "ratio": list(ratio),
+        "gain": list(gain),
+        "group": statistics.median(groups),
+    }
+    bars = (
+        Bar("32 callers, to bare SQLite in groups of 16", 0.7, ratio[0], at_most=False, low=ratio[1], high=ratio[2]),
+        Bar("32 callers, to one, 5 ms more a sync", 8.0, gain[0], at_most=False, low=gain[1], high=gain[2]),
+    )
+    parameters = {
+        "seed": _SEED,
+        "callers": _CALLERS,
+        "each": _EACH,
+        "group": _GROUP,
+        "rounds": len(rates["engine"]),
+        "delay_s": _DELAY_S,
+    }
+    return Result(parameters, figures, bars)
+
+
+class _Templates:
+    # Unit vectors in any direction, each with an id that no other has.
+
+    def __init__(self, contract_id: str) -> None:
+        self._rng = np.random.default_rng(_SEED)
+        self._contract_id = contract_id
+        self._given = 0
+
+    def __call__(self, count: int) -> list[tuple[str, Template]]:
+        vectors = self._rng.standard_normal((count, 128))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._given += count
+        return [
+            (f"S-{number}", Template(Modality.FACE, self._contract_id, vector.astype("<f4").tobytes()))
+            for number, vector in enumerate(vectors, start=self._given - count)
+        ]
+
+
+def _enroll(engine: Engine, draw: _Templates, callers: int, each: int) -> float:
+    # Seconds from the first call to the last answer.
+    people = [draw(each) for _ in range(callers)]
+    start_together = threading.Barrier(callers + 1)
+
+    def work(own: Sequence[tuple[str, Template]]) -> None:
+        start_together.wait()
+        for subject_id, template in own:
+            context = RequestContext(transaction_id=f"t-{subject_id}", station_ref="gate 4")
+            engine.enroll(subject_id, [template], context=context)
+
+    threads = [threading.Thread(target=work, args=(own,)) for own in people]
+    for thread in threads:
+        thread.start()
+    start_together.wait()
+    start = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - start
+
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def _rows(engine: Engine, draw: _Templates, count: int) -> Rows:
+    # The rows of so many enrolments, as the engine writes them.
+    people = draw(count)
+    for subject_id, template in people[:_GROUP]:
+        context = RequestContext(transaction_id=f"t-{subject_id}", station_ref="gate 4")
+        engine.enroll(subject_id, [template], context=context)
+    with _database(engine).reading() as connection:
+        newest = {
+            name: connection.execute(f"SELECT * FROM {name} ORDER BY rowid DESC LIMIT {_GROUP}").fetchall()[::-1]
+            for name in _TABLES
+        }
+    return _renumbered({name: rows * (count // _GROUP) for name, rows in newest.items()}, count)
+
+
+def _renumbered(rows: Rows, count: int) -> Rows:
+    # The same rows under ids and numbers that are not in the bare file yet.
+    first = 1 + (rows["encounters"][-1][0] if len({row[0] for row in rows["encounters"]}) == count else 0)
+    numbers = range(first, first + count)
+    return {
+        "subjects": [(f"S-{n}", *row[1:]) for n, row in zip(numbers, rows["subjects"], strict=True)],
+        "encounters": [
+            (n, f"{n:032x}", f"S-{n}", *row[3:]) for n, row in zip(numbers, rows["encounters"], strict=True)
+        ],
+        "encounter_galleries": [(n, *row[1:]) for n, row in zip(numbers, rows["encounter_galleries"], strict=True)],
+        "templates": [(n, *row[1:]) for n, row in zip(numbers, rows["templates"], strict=True)],
+        "events": [(n + 1, *row[1:]) for n, row in zip(numbers, rows["events"], strict=True)],
+        "transactions": [(f"t-{n}", *row[1:]) for n, row in zip(numbers, rows["transactions"], strict=True)],
+    }
+
+
+def _write(bare: sqlite3.Connection, rows: Rows) -> float:
+    start = time.perf_counter()
+    for first in range(0, len(rows["subjects"]), _GROUP):
+        bare.execute("BEGIN IMMEDIATE")
+        for name, columns in _TABLES.items():
+            places = ", ".join("?" * columns)
+            bare.executemany(f"INSERT INTO {name} VALUES ({places})", rows[name][first : first + _GROUP])
+        bare.execute("COMMIT")
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _bare(folder: Path) -> Iterator[sqlite3.Connection]:
+    # A file with the engine's own tables and settings, and a plain connection to it.
+    path = folder / "bare.db"
+    SqliteStore.open(path).close()
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+class _SlowDisk:
+    # A connection whose commits, one sync each, take longer.
+
+    def __init__(self, connection: sqlite3.Connection, commits: list[float]) -> None:
+        self._connection = connection
+        self._commits = commits
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        cursor = self._connection.execute(statement, *arguments)
+        if statement == "COMMIT":
+            time.sleep(_DELAY_S)
+            self._commits.append(time.perf_counter())
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@contextmanager
+def _slow_disk(engine: Engine) -> Iterator[list[float]]:
+    commits: list[float] = []
+    database = _database(engine)
+    writer = database._writer
+    database._writer = _SlowDisk(writer, commits)  # type: ignore[assignment]  # quacks like a connection
+    try:
+        yield commits
+    finally:
+        database._writer = writer
+
+
+def _database(engine: Engine) -> Database:
+    store = engine._gallery._store
+    assert isinstance(store, SqliteStore)
+    return store._database

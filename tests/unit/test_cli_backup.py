@@ -1,0 +1,66 @@
+"""The commands that copy, check and restore a database."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from biometrik.cli import app
+from biometrik.gallery.records import NewEncounter
+from biometrik.gallery.store import STORES
+from biometrik.types import Modality, Template
+
+Result = dict[str, object]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Path:
+    """Return a database with one subject."""
+    store = STORES.load("sqlite").open(tmp_path / "office.db")
+    payload = np.random.default_rng(1).standard_normal(128).astype("<f4").tobytes()
+    store.enroll(NewEncounter("A-1", (Template(Modality.FACE, "test@1", payload),)))
+    store.close()
+    return tmp_path / "office.db"
+
+
+def _run(*words: object) -> tuple[int, Result]:
+    result = CliRunner().invoke(app, ["backup", *map(str, words), "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_copy_is_checked_and_restored(office: Path, tmp_path: Path) -> None:
+    copy, again = tmp_path / "copy.db", tmp_path / "again.db"
+    with_counts = {"event": 2, "subjects": 1, "encounters": 1, "templates": 1, "quarantined": 0}
+    for words in (("snapshot", copy, "--db", office), ("check", copy), ("restore", copy, "--db", again)):
+        code, said = _run(*words)
+        assert code == 0, said
+        assert with_counts.items() < said.items()
+    code, said = _run("restore", copy, "--db", again)
+    assert (code, said["error"]["reason"]) == (4, "INVALID_INPUT")  # type: ignore[index]
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    for words in (
+        ("snapshot", tmp_path / "copy.db", "--db", tmp_path / "none.db"),
+        ("check", tmp_path / "none.db"),
+        ("quarantine", "--db", tmp_path / "none.db"),
+        ("restore", tmp_path / "none.db", "--db", tmp_path / "again.db"),
+    ):
+        code, said = _run(*words)
+        assert (code, said["error"]["reason"]) == (4, "STORE_UNAVAILABLE")  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_damaged_is_named(office: Path) -> None:
+    assert _run("quarantine", "--db", office) == (0, {"format": 1, "command": "backup quarantine", "quarantined": []})
+    data = bytearray(office.read_bytes())
+    data[data.index(np.random.default_rng(1).standard_normal(128).astype("<f4").tobytes()) + 9] ^= 1
+    office.write_bytes(data)
+    code, said = _run("check", office)
+    assert (code, said["error"]["reason"]) == (4, "STORE_DAMAGED")  # type: ignore[index]
+    code, said = _run("quarantine", "--db", office)
+    assert code == 0
+    assert [row["subject_id"] for row in said["quarantined"]] == ["A-1"]  # type: ignore[attr-defined]
+    assert _run("check", office)[1]["quarantined"] == 1

@@ -194,11 +194,20 @@ class GalleryParameters:
     exhaustive_prints : int
         Up to so many finger templates a search compares every one in full; beyond, in stages (ADR 11). 20,000: at 8 µs
         each and on two cores, a probe of one finger waits less than a tenth of a second for the true best.
+    vectors_on_disk : bool
+        Keep the vectors of faces in a file instead of memory, and only what the scan reads in memory; answers are the
+        same. Takes the index ``int8-certified``. The file has no name, lies in the database's folder, and is gone when
+        the process ends.
+    snapshot : bool
+        Keep what is searched, faces' vectors among it, in ``<database>.index`` when the database is closed, and start
+        from there. Written from 10,000 encounters on; without it a start reads every template.
     """
 
     store: str = "sqlite"
     index: str = "int8-certified"
     exhaustive_prints: int = 20_000
+    vectors_on_disk: bool = False
+    snapshot: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.exhaustive_prints <= 10_000_000:

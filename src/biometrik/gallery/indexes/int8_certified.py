@@ -245,6 +245,7 @@ class Int8Certified(Index):
             gone = [slots for since, slots in self._gone if since >= moment]
         if gone:
             left = np.concatenate(gone)
+            left = left[left < rows.top]  # the others came later
             found.append(left[np.isin(rows.id_at[left], allowed)])
         chosen = tuple(int8_codes.bits(SEGMENT) for _ in rows.segments)
         slots = np.concatenate([np.empty(0, dtype=np.int64), *found])

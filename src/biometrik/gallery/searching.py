@@ -158,9 +158,13 @@ class Searchable:
             for block in blocks:
                 try:
                     self._index.add(block.faces, block.vectors)
+                except InvalidInputError as error:
+                    raise UnusableError(f"it is damaged ({error})") from error
+                try:
                     with self._membership:
                         self._members.take_in(block.page, block.kinds)
-                except (InvalidInputError, LookupError) as error:
+                except LookupError as error:
+                    self._index.remove(block.faces)  # `reload` forgets members
                     raise UnusableError(f"it is damaged ({error})") from error
             self._names = origin.galleries
             self._version = origin.event

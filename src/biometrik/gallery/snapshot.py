@@ -209,7 +209,7 @@ class Snapshot:
                     origin, entries = self._contents(file.fileno())
             except FileNotFoundError:
                 raise UnusableError("there is none") from None
-            except (BiometrikError, OSError, ValueError, LookupError, TypeError) as error:
+            except (BiometrikError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise UnusableError(f"it is damaged ({error})") from error
             self._entries = {entry.page: entry for entry in entries}
             self._event = origin.event
@@ -356,7 +356,10 @@ class Snapshot:
         if any(min(e.page, e.at, e.room) < 0 or e.at + _BLOCK.size + e.room > at for e in entries):
             raise ValueError("contents: blocks beyond the file")
         origin = Origin(**told["origin"])
-        return replace(origin, galleries=tuple(origin.galleries)), entries
+        if not (isinstance(origin.event, int) and origin.event > 0 and isinstance(origin.last_number, int)):
+            raise ValueError("contents: no event, or no last number")
+        foreign = {str(who): int(templates) for who, templates in origin.foreign.items()}
+        return replace(origin, galleries=tuple(map(str, origin.galleries)), foreign=foreign), entries
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,30 @@ def test_a_damaged_file_is_named_and_not_served(
     assert _found(gallery) == found
     gallery.close()
     assert office.log_of_a_start(caplog) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda block: replace(block, page=replace(block.page, texts=block.page.texts[:-1])),
+        lambda block: replace(block, kinds=block.kinds[:-1]),
+        lambda block: replace(block, vectors=block.vectors * np.float32(np.inf)),
+        lambda block: replace(block, vectors=block.vectors[:, 1:]),
+        lambda block: replace(block, page=replace(block.page, numbers=block.page.numbers[::-1])),
+    ],
+)
+def test_a_block_that_cannot_be_is_not_served(
+    office: _Office, wrong: Callable[[Block], Block], caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery = _filled(office)
+    found = _found(gallery)
+    whole = gallery._searchable.block
+    gallery._searchable.block = lambda page: wrong(whole(page))  # type: ignore[method-assign]
+    gallery.close()
+    gallery = office.open()
+    assert "it is damaged" in caplog.text
+    assert _found(gallery) == found
+    gallery.close()
 
 
 def test_a_foreign_or_old_file_is_named(office: _Office, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

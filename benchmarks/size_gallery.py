@@ -31,7 +31,7 @@ _BLOCK: Final = 10_240
 _STARTS: Final = 3
 #: What a process does: opens the database, searches, and says how long it took and what memory it holds.
 _SCRIPT: Final = """
-import ctypes, json, os, sys, time
+import ctypes, json, os, sys, threading, time
 from pathlib import Path
 import biometrik
 from biometrik.face.embedding import to_template
@@ -52,13 +52,21 @@ begun = time.perf_counter()
 engine = biometrik.Engine.open(database, config)
 opened = time.perf_counter() - begun
 probes = draw_embeddings(1, range(20), samples=range(1, 2)).reshape(20, -1)
-found, times = 0, []
-for who, probe in enumerate(probes):
+answers, times = [], []
+if engine.subjects(limit=1) == []:  # an empty gallery has done what the others do, so that all code is loaded
+    template = to_template(probes[0], engine.model_contract_id)
+    engine.enroll("A", [template])
+    engine.identify([template], max_fpir=None)
+    engine.erase("A")
+for probe in probes:
     template = to_template(probe, engine.model_contract_id)
     begun = time.perf_counter()
     best = engine.identify([template], max_fpir=None).candidates
     times.append(time.perf_counter() - begun)
-    found += bool(best) and best[0].subject_id == "subject-%07d" % who
+    answers.append([(found.subject_id, found.similarity) for found in best])
+for thread in threading.enumerate():
+    if thread.name == "biometrik-check":
+        thread.join()
 ctypes.CDLL(None).malloc_trim(0)
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 kib = {name: int(status[name].split()[0]) for name in ("RssAnon", "VmHWM")}
@@ -66,7 +74,7 @@ begun = time.perf_counter()
 if keep == "1":
     engine.keep_snapshot()
 print(json.dumps({
-    "open_s": opened, "found": found, "search_ms": 1000 * sorted(times)[len(times) // 2],
+    "open_s": opened, "answers": answers, "search_ms": 1000 * sorted(times)[len(times) // 2],
     "anonymous": 1024 * kib["RssAnon"], "peak": 1024 * kib["VmHWM"], "keep_s": time.perf_counter() - begun,
 }), flush=True)
 os._exit(0)  # as after a crash: nothing is written at the end
@@ -89,12 +97,17 @@ def run(options: Options) -> Result:
         figures[f"{form}, files not cached"] = _opened(options, database, form, forget=True)
         figures[form]["bytes_a_face"] = (figures[form]["anonymous"] - empty[form]["anonymous"]) / _FACES
     figures["bytes"] = {"database": database.stat().st_size, "snapshot": index.stat().st_size}
+    answers = {name: found.pop("answers") for name, found in figures.items() if "answers" in found}
+    expected = answers["from the store"]
+    different = sum(ours != theirs for found in answers.values() for ours, theirs in zip(found, expected, strict=True))
+    for found in empty.values():
+        del found["answers"]
     cold = max(figures[f"{form}, files not cached"]["open_s"] for form in ("memory", "disk"))
     bars = (
         Bar("memory for each face enrolled, vectors in memory", 800, figures["memory"]["bytes_a_face"], "bytes"),
         Bar("memory for each face enrolled, vectors on disk", 220, figures["disk"]["bytes_a_face"], "bytes"),
         Bar("start from a snapshot, the slowest form, files not cached", 10, cold, "s"),
-        Bar("searches of enrolled faces that did not find them first", 0, _missed(figures)),
+        Bar("searches of 100 that answer otherwise than after a start from the store", 0, different),
     )
     return Result({"faces": _FACES, "dimension": 128, "starts": _STARTS}, figures, bars)
 
@@ -116,8 +129,9 @@ def render(run: Mapping[str, Any], _: Path) -> str:
     ]
     return f"""A database of {told["faces"]:,} SYNTHETIC faces, one encounter a subject, ids of 15 characters, opened by
 a new process each time (of snapshots with cached files the median of {told["starts"]}); a start has the networks in it.
-Memory is the process' anonymous memory after twenty searches; for each face, its growth over the same process with an
-empty database. SQLite's full check runs beside the searches of a start from a snapshot, and before a start without.
+Memory is the process' anonymous memory after twenty searches and the check of the database; for each face, its growth
+over the same process with an empty database, in which one face was enrolled, searched for and erased. SQLite's full
+check runs beside the searches of a start from a snapshot, and before a start without.
 
 {table(["start", "s", "MiB", "bytes a face", "ms a search"], rows)}
 
@@ -126,13 +140,7 @@ MB, the database {figures["bytes"]["database"] / 1e6:,.0f} MB.
 """
 
 
-def _missed(figures: Mapping[str, Any]) -> int:
-    return sum(20 - found["found"] for name, found in figures.items() if "found" in found and name != "empty")
-
-
-def _opened(
-    options: Options, database: Path, form: str, *, keep: bool = False, forget: bool = False
-) -> dict[str, float]:
+def _opened(options: Options, database: Path, form: str, *, keep: bool = False, forget: bool = False) -> dict[str, Any]:
     flags = [str(int(flag)) for flag in (form == "disk", True, forget, keep)]
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(database), str(options.cache), *flags],
@@ -143,7 +151,7 @@ def _opened(
     )
     if done.returncode:
         raise NotRunError(done.stderr.strip().splitlines()[-1])
-    answer: dict[str, float] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 

@@ -133,7 +133,8 @@ class Roster:
 
     def __init__(self) -> None:
         self._above = 0  # all numbers that ever were
-        self._kind = np.zeros(PAGE, dtype=np.uint32)  # 0 where there is no encounter
+        # 0 where there is no encounter; uint32 once there are more kinds
+        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(PAGE, dtype=np.uint16)
         self._next = np.zeros(PAGE, dtype=np.uint32)
         self._at = np.zeros(PAGE, dtype=np.uint32)
         self._hash = np.zeros(PAGE, dtype=np.uint32)  # of the subject, so that the table grows without its text
@@ -153,7 +154,7 @@ class Roster:
         return self._subjects
 
     @property
-    def kinds(self) -> NDArray[np.uint32]:
+    def kinds(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
         """The kind of each number that ever was, 0 where there is no encounter; a view."""
         return self._kind[: self._above]
 
@@ -168,7 +169,7 @@ class Roster:
         if not 0 <= number <= MAX_NUMBER:
             raise InvalidInputError(f"number: expected 0..{MAX_NUMBER}, got {number}; export into a new database")
         subject = packed(subject_id)
-        self._make_room(number, 1)
+        self._make_room(number, 1, kind)
         page, _ = divmod(number, PAGE)
         self._at[number] = len(self._pages[page])
         self._pages[page] += subject + packed(encounter_id)
@@ -220,8 +221,8 @@ class Roster:
         kinds = self._kind[page * PAGE : min((page + 1) * PAGE, self._above)]
         rows = np.flatnonzero(kinds)
         if not len(rows):
-            return Page(rows, kinds[:0], kinds[:0], b"")
-        return Page(rows + page * PAGE, kinds[rows], self._at[page * PAGE + rows], self._pages[page])
+            return Page(rows, np.empty(0, np.uint32), np.empty(0, np.uint32), b"")
+        return Page(rows + page * PAGE, kinds[rows].astype(np.uint32), self._at[page * PAGE + rows], self._pages[page])
 
     def take_in(self, page: Page) -> None:
         """Take in encounters of one page, in which there are none; kinds are above 0.
@@ -236,7 +237,7 @@ class Roster:
         for start in page.at.tolist():
             middle, _ = ends(texts, start)
             hashes.append(hash(texts[start:middle]) & _HASH)
-        self._make_room(int(numbers[-1]), len(numbers))
+        self._make_room(int(numbers[-1]), len(numbers), int(page.kinds.max()))
         self._hash[numbers] = hashes
         self._kind[numbers], self._at[numbers] = page.kinds, page.at
         self._pages[int(numbers[0]) // PAGE] = texts
@@ -262,12 +263,15 @@ class Roster:
             self._next[number] = self._next[first]
             self._next[first] = number
 
-    def _make_room(self, number: int, subjects: int) -> None:
+    def _make_room(self, number: int, subjects: int, kind: int) -> None:
+        if kind > np.iinfo(self._kind.dtype).max:
+            self._kind = self._kind.astype(np.uint32)
         # Memory beyond what is used stays untouched, and so costs nothing, until it is used.
         if number >= len(self._kind):
             room = max(number + 1, 2 * len(self._kind))
-            self._kind, self._next, self._at, self._hash = (
-                _grown(array, self._above, room) for array in (self._kind, self._next, self._at, self._hash)
+            self._kind = _grown(self._kind, self._above, room)
+            self._next, self._at, self._hash = (
+                _grown(array, self._above, room) for array in (self._next, self._at, self._hash)
             )
         self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
         self._above = max(self._above, number + 1)
@@ -291,8 +295,8 @@ class Roster:
             place = (place + 1) & (len(self._places) - 1)
 
 
-def _grown(array: NDArray[np.uint32], used: int, room: int) -> NDArray[np.uint32]:
-    grown = np.zeros(room, dtype=np.uint32)
+def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
+    grown = np.zeros(room, dtype=array.dtype)
     grown[:used] = array[:used]
     return grown
 

@@ -63,7 +63,7 @@ for probe in probes:
     begun = time.perf_counter()
     best = engine.identify([template], max_fpir=None).candidates
     times.append(time.perf_counter() - begun)
-    answers.append([(found.subject_id, found.similarity) for found in best])
+    answers.append([(found.subject_id, found.raw_score) for found in best])
 for thread in threading.enumerate():
     if thread.name == "biometrik-check":
         thread.join()

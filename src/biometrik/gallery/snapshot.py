@@ -309,20 +309,15 @@ class Snapshot:
                 entry = entries[page]
                 block = self._read(file.fileno(), entry)
                 if np.isin(block.page.numbers, owed).any():
-                    self._put(file.fileno(), entry, block.without(owed))
+                    sealed = self._protection.seal(block.without(owed).to_bytes(), _place(page))
+                    _put(file.fileno(), entry, sealed)
             os.fsync(file.fileno())
 
     def _append(self, file: int, end: int, page: int, block: Block) -> int:
-        room = len(self._protection.seal(block.to_bytes(), _place(page)))
-        self._drafted[page] = entry = _Entry(page, end, room)
-        self._put(file, entry, block)
-        return end + _BLOCK.size + room
-
-    def _put(self, file: int, entry: _Entry, block: Block) -> None:
-        sealed = self._protection.seal(block.to_bytes(), _place(entry.page))
-        if len(sealed) > entry.room:
-            raise ValueError("block: grew")
-        _write(file, _BLOCK.pack(len(sealed), zlib.crc32(sealed)) + sealed.ljust(entry.room, b"\0"), entry.at)
+        sealed = self._protection.seal(block.to_bytes(), _place(page))
+        self._drafted[page] = entry = _Entry(page, end, len(sealed))
+        _put(file, entry, sealed)
+        return end + _BLOCK.size + len(sealed)
 
     def _read(self, file: int, entry: _Entry) -> Block:
         data = os.pread(file, _BLOCK.size + entry.room, entry.at)
@@ -376,6 +371,12 @@ _CONTENTS: Final = b"snapshot/contents"
 
 def _place(page: int) -> bytes:
     return f"snapshot/{page}".encode()
+
+
+def _put(file: int, entry: _Entry, sealed: bytes) -> None:
+    if len(sealed) > entry.room:
+        raise ValueError("block: grew")
+    _write(file, _BLOCK.pack(len(sealed), zlib.crc32(sealed)) + sealed.ljust(entry.room, b"\0"), entry.at)
 
 
 def _write(file: int, data: bytes, at: int) -> None:

@@ -134,7 +134,7 @@ def _path(options: Options, size: int) -> Path:
 def _make(options: Options, size: int) -> None:
     # The snapshot, the probes, and the answers by brute force.
     path = _path(options, size)
-    probes = draw_embeddings(1, range(_PROBES), samples=range(1, 2)).reshape(_PROBES, -1)
+    probes = draw_embeddings(1, range(1, 1 + _PROBES), samples=range(1, 2)).reshape(_PROBES, -1)
     np.save(path.with_suffix(".npy"), probes)
     face = shown_by(Features(probes[0]))
     best: list[list[tuple[float, int, NDArray[np.float32]]]] = [[] for _ in probes]
@@ -142,7 +142,7 @@ def _make(options: Options, size: int) -> None:
 
     def block_of(page: int) -> Block:
         numbers = np.arange(max(page * PAGE, 1), min((page + 1) * PAGE, size + 1), dtype=np.int64)
-        vectors = draw_embeddings(1, range(int(numbers[0]) - 1, int(numbers[-1]))).reshape(len(numbers), -1)
+        vectors = draw_embeddings(1, range(int(numbers[0]), int(numbers[-1]) + 1)).reshape(len(numbers), -1)
         for q, products in enumerate(probes @ vectors.T):
             rows = np.argpartition(-products, 2 * _COUNT)[: 2 * _COUNT]
             best[q] += [(float(products[row]), int(numbers[row]), vectors[row]) for row in rows]
@@ -170,9 +170,10 @@ def _make(options: Options, size: int) -> None:
 
 
 def _subject(number: int) -> str:
-    return f"subject-{number - 1:07d}"
+    return f"subject-{number:08d}"
 
 
 if __name__ == "__main__":
     for faces in _SIZES:
-        _make(Options(), faces)
+        if not _path(Options(), faces).exists():
+            _make(Options(), faces)

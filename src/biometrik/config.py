@@ -197,12 +197,21 @@ class GalleryParameters:
     on_damage : str
         What a damaged encounter does to the start: ``refuse`` ends it with an error that names the encounter,
         ``quarantine`` sets it aside and goes on without it (ADR 17).
+    vectors_on_disk : bool
+        Keep the vectors of faces in a file instead of memory, and only what the scan reads in memory; answers are the
+        same. Takes the index ``int8-certified``. The file has no name, lies in the database's folder, and is gone when
+        the process ends.
+    snapshot : bool
+        Keep what is searched, faces' vectors among it, in ``<database>.index`` when the database is closed, and start
+        from there. Written from 10,000 encounters on; without it a start reads every template.
     """
 
     store: str = "sqlite"
     index: str = "int8-certified"
     exhaustive_prints: int = 20_000
     on_damage: str = "refuse"
+    vectors_on_disk: bool = False
+    snapshot: bool = True
 
     def __post_init__(self) -> None:
         if self.on_damage not in ("refuse", "quarantine"):

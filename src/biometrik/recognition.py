@@ -128,6 +128,11 @@ class Recognition:
             return self.face.contract_id
         return f"{self.finger.contract_id}+{'@'.join(self.matcher.contract().values())}"
 
+    def contract(self, fingers: bool) -> str:
+        """Return what names the models of faces, and those of fingers if asked, which are opened then."""
+        names = [self.comparison_id(Modality.FACE), *([self.comparison_id(Modality.FINGER)] if fingers else [])]
+        return " ".join(names)
+
     def owns(self, template: Template) -> bool:
         """Whether a template is of the models in force."""
         return template.model_contract_id == self.contract_id(template.modality)

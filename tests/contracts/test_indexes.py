@@ -1,7 +1,9 @@
 """What every index keeps to: the answers of brute force, through adds, removals, filters and threads."""
 
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,24 @@ Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-@pytest.fixture(params=HERE)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+#: Each of these, and each that can keep vectors on disk once more so.
+KINDS = [(name, False) for name in HERE] + [(name, True) for name in HERE if INDEXES.load(name).on_disk]
+
+
+def _make(kind: tuple[str, bool], dimension: int = D) -> Index:
+    name, on_disk = kind
+    return INDEXES.load(name)(dimension, Path(tempfile.gettempdir()) if on_disk else None)
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}, on disk" if kind[1] else kind[0])
+def kind(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    name, on_disk = request.param
+    return str(name), bool(on_disk)
 
 
 @pytest.fixture
-def index(name: str) -> Index:
-    return INDEXES.load(name)(D)
+def index(kind: tuple[str, bool]) -> Index:
+    return _make(kind)
 
 
 def _unit(rng: np.random.Generator, count: int) -> Vectors:
@@ -133,9 +145,9 @@ def test_equal_vectors_come_in_the_order_of_their_ids(index: Index, rng: np.rand
     assert np.unique(index.search(vectors[:1], 38)[1]).size == 1
 
 
-def test_a_similarity_depends_on_nothing_but_its_two_vectors(name: str, rng: np.random.Generator) -> None:
+def test_a_similarity_depends_on_nothing_but_its_two_vectors(kind: tuple[str, bool], rng: np.random.Generator) -> None:
     vectors, queries = _unit(rng, 200), _unit(rng, 33)
-    alone, crowded = INDEXES.load(name)(D), INDEXES.load(name)(D)
+    alone, crowded = _make(kind), _make(kind)
     alone.add(np.array([5], dtype=np.int64), vectors[5:6])
     crowded.add(np.arange(200, dtype=np.int64), vectors)
     batch = crowded.search(queries, 200)
@@ -211,23 +223,41 @@ def test_bad_removals_and_searches_change_nothing(index: Index, rng: np.random.G
     assert len(index) == 2
 
 
-def test_a_dimension_is_needed(name: str) -> None:
+def test_a_dimension_is_needed(kind: tuple[str, bool]) -> None:
     with pytest.raises(InvalidInputError, match="dimension"):
-        INDEXES.load(name)(0)
+        _make(kind, 0)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if not INDEXES.load(name).on_disk])
+def test_who_cannot_keep_vectors_on_disk_says_so(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="on disk"):
+        _make((name, True))
+
+
+def test_vectors_come_back(index: Index, rng: np.random.Generator) -> None:
+    vectors = _unit(rng, 50)
+    ids = rng.permutation(200)[:50].astype(np.int64)
+    index.add(ids, vectors)
+    index.remove(ids[:5])
+    order = 5 + rng.permutation(45)
+    assert np.array_equal(index.vectors(ids[order]), vectors[order])
+    assert index.vectors(ids[:0]).shape == (0, D)
+    with pytest.raises(InvalidInputError, match="in the index"):
+        index.vectors(ids[4:6])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
-    name=st.sampled_from(HERE),
+    kind=st.sampled_from(KINDS),
     steps=st.lists(st.tuples(st.integers(0, 12), st.lists(st.integers(-2, 2), min_size=3, max_size=3)), max_size=40),
     count=st.integers(1, 8),
     allowed=st.none() | st.lists(st.integers(0, 12)),
 )
 def test_any_history_equals_brute_force(
-    name: str, steps: list[tuple[int, list[int]]], count: int, allowed: list[int] | None
+    kind: tuple[str, bool], steps: list[tuple[int, list[int]]], count: int, allowed: list[int] | None
 ) -> None:
     # Small integers: their products are exact and full of ties. A step removes what is there and adds what is not.
-    index = INDEXES.load(name)(3)
+    index = _make(kind, 3)
     model: dict[int, Vectors] = {}
     for number, values in steps:
         ids = np.array([number], dtype=np.int64)

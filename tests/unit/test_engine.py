@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrik.config import EngineConfig, FaceParameters, FacePolicy, RuntimeParameters
+from biometrik.config import EngineConfig, FaceParameters, FacePolicy, GalleryParameters, RuntimeParameters
 from biometrik.engine import Engine, require_consent
 from biometrik.errors import (
     CalibrationNotFoundError,
@@ -22,6 +23,7 @@ from biometrik.errors import (
     IncompatibleTemplateError,
     InvalidInputError,
     LegalBasisMissingError,
+    StoreUnavailableError,
     SubjectNotFoundError,
     ThresholdUnsupportedError,
     TransactionConflictError,
@@ -361,6 +363,27 @@ def test_what_was_enrolled_is_there_after_reopening(tmp_path: Path, people: list
         assert engine.verify("A-0", [_again(people[0])]).outcome is Outcome.MATCH
         assert engine.identify([_again(people[0])]).candidates[0].encounter_id == enrolled.encounter_id
         assert [gallery.name for gallery in engine.galleries()] == [DEFAULT_GALLERY]
+
+
+def test_a_start_from_a_snapshot_with_vectors_on_disk_finds_the_same(tmp_path: Path, people: list[FaceImage]) -> None:
+    path = tmp_path / "office.db"
+    gallery = GalleryParameters(index="int8-certified", vectors_on_disk=True)
+    config = replace(CONFIG, gallery=gallery)
+    with Engine.open(path, config) as engine:
+        for n, image in enumerate(people):
+            engine.enroll(f"A-{n}", [image])
+        found = engine.identify(people[:1], max_fpir=None).candidates
+        engine.keep_snapshot()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["office.db", "office.db.index", "office.db.lock"]
+    for again in (config, CONFIG):
+        with Engine.open(path, again) as engine:
+            assert engine.identify(people[:1], max_fpir=None).candidates == found
+    with Engine.open(":memory:", config) as engine:
+        assert engine.subjects() == []
+        with pytest.raises(StoreUnavailableError, match="keeps none"):
+            engine.keep_snapshot()
+    with pytest.raises(InvalidInputError, match="on disk"):
+        Engine.open(tmp_path / "other.db", replace(CONFIG, gallery=replace(gallery, index="faiss-flat")))
 
 
 def test_templates_of_other_models_are_kept_and_never_compared(tmp_path: Path, people: list[FaceImage]) -> None:

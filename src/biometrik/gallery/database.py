@@ -72,7 +72,8 @@ class Database:
     A write is on disk when it returns (``synchronous=FULL``); writes of several threads share a sync. Readers see the
     last commit and wait for no writer.
     Deleted content is overwritten with zeros (``secure_delete``). A new file appears whole or not at all, with mode
-    0600. The file is checked in full when it is opened; one of an older version is brought to the present one then.
+    0600. The file is checked in full when it is opened, or by :meth:`check` later; one of an older version is brought
+    to the present one when it is opened.
 
     Parameters
     ----------
@@ -80,6 +81,8 @@ class Database:
         The file; created if it is not there. Its folder must exist.
     schema : Schema
         What it holds.
+    check : bool
+        Check a file of the present version in full now, not later.
 
     Raises
     ------
@@ -91,12 +94,17 @@ class Database:
         It cannot be read or written, is another application's, or a version wrote it that is newer, or too old.
     """
 
-    def __init__(self, path: Path, schema: Schema) -> None:
+    def __init__(self, path: Path, schema: Schema, *, check: bool = True) -> None:
         self.path = Path(os.path.realpath(path))  # two names of one file must find the same lock
         if not self.path.parent.is_dir():
             raise StoreUnavailableError(f"database {self.path}: expected an existing folder; create it first")
         self._pid = os.getpid()
         self._closed = False
+        self._schema = schema
+        self._unchecked = not check
+        self._checking = threading.Lock()
+        self._checker: sqlite3.Connection | None = None  # at work, to be interrupted when the file is closed
+        self._damage: StoreDamagedError | None = None
         self._writes = GroupCommit(self._commit, _follow)
         self._copying = threading.Lock()  # taken before the others
         self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
@@ -159,6 +167,7 @@ class Database:
         try:
             if reader is None:
                 raise EngineClosedError("database: closed")
+            self._refuse_closed()
             with self._translated():
                 reader.execute("BEGIN")
                 try:
@@ -168,6 +177,40 @@ class Database:
                         reader.execute("ROLLBACK")
         finally:
             self._readers.put(reader)
+
+    def check(self) -> None:
+        """Check the file in full where opening it did not; ends early where it is closed meanwhile.
+
+        Raises
+        ------
+        StoreDamagedError
+            It fails its integrity check. From then on every method but :meth:`close` raises this.
+        """
+        self._refuse_elsewhere()
+        with self._checking:
+            if self._damage is not None:
+                raise self._damage
+            if self._closed or not self._unchecked:
+                return
+            with self._translated():
+                self._checker = self._connect(self.path)
+                try:
+                    self._checker.execute("PRAGMA query_only=ON")
+                    check_integrity(self._checker, self.path, self._schema)
+                except StoreDamagedError as error:
+                    self._damage = error
+                    raise
+                except sqlite3.Error as error:
+                    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:  # by closing
+                        return
+                    found = typed(self.path, error)
+                    if isinstance(found, StoreDamagedError):
+                        self._damage = found
+                    raise found from error
+                finally:
+                    self._checker.close()
+                    self._checker = None
+            self._unchecked = False
 
     def scrub(self) -> None:
         """Move the write-ahead log into the file and empty it, so that it holds no bytes of what was deleted.
@@ -212,6 +255,7 @@ class Database:
             if self._closed:
                 return
             self._closed = True
+            self._stop_checking()
             for _ in range(_READERS):
                 reader = self._readers.get()
                 if reader is not None:
@@ -225,6 +269,15 @@ class Database:
                 with suppress(sqlite3.Error):
                     self._writer.close()
                 self._ownership.release()
+
+    def _stop_checking(self) -> None:
+        # Until it has stopped: a check may be between two statements, which an interruption does not end.
+        while not self._checking.acquire(timeout=0.01):
+            checker = self._checker
+            if checker is not None:
+                with suppress(sqlite3.Error):
+                    checker.interrupt()
+        self._checking.release()
 
     # --- opening -------------------------------------------------------------------------------------------------
 
@@ -263,7 +316,8 @@ class Database:
                 raise StoreUnavailableError(f"database {self.path}: its file system has no write-ahead log; move it")
             if version < schema.version:
                 self._migrate(connection, schema, version)
-            else:
+                self._unchecked = False
+            elif not self._unchecked:
                 check_integrity(connection, self.path, schema)
             self._truncate_log(connection)  # a crash may have left bytes of what was erased
         except BaseException:
@@ -363,6 +417,8 @@ class Database:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise EngineClosedError("database: closed")
+        if self._damage is not None:
+            raise self._damage
 
     def _refuse_elsewhere(self) -> None:
         if os.getpid() != self._pid:

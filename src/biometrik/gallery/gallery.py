@@ -1,5 +1,7 @@
 """The store and the index in step: enrol, search, erase, from any number of threads."""
 
+import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,10 +15,12 @@ from biometrik.errors import (
     BiometrikError,
     EncounterNotFoundError,
     IncompatibleTemplateError,
-    InvalidInputError,
     StoreDamagedError,
+    SubjectNotFoundError,
+    TransactionConflictError,
 )
 from biometrik.features import Features
+from biometrik.gallery.filling import Filling
 from biometrik.gallery.index import Index
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import (
@@ -31,6 +35,7 @@ from biometrik.gallery.records import (
 )
 from biometrik.gallery.searching import Alike, Fuse, Searchable, SearchResult
 from biometrik.gallery.searching import Hit as Hit
+from biometrik.gallery.snapshot import Snapshot
 from biometrik.gallery.store import Store
 from biometrik.types import (
     Encounter,
@@ -44,6 +49,7 @@ from biometrik.types import (
 )
 
 _NOTHING: Final = Features()
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class Gallery:
         normalised here. Whoever starts with many encounters asks for a thousand at once.
     quarantine : bool
         Set damaged encounters aside and go on without them, instead of refusing to start.
+    snapshot : Snapshot, optional
+        Where the indexes are kept when the gallery is closed, and from which they are filled at start.
 
     Raises
     ------
@@ -112,24 +120,43 @@ class Gallery:
         owns: Callable[[Template], bool],
         features_of: Callable[[Sequence[Sequence[Template]]], Sequence[Features]],
         quarantine: bool = False,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self._store = store
         self._searchable = Searchable(index, prints)
-        self._owns = owns
-        self._features_of = features_of
-        self._foreign: dict[str, int] = {}  # subject → its templates of other models
+        self._snapshot = snapshot
+        self._filling = Filling(store, self._searchable, snapshot, owns=owns, features_of=features_of)
         self._behind = False  # the indexes lack what the store holds, or may lack it
+        self._closed = False
         try:
-            self._rebuild()
+            unchecked = self._filling.start()
         except StoreDamagedError:
             if not quarantine:
                 raise
             store.set_damaged_aside()
-            self._rebuild()
+            unchecked = self._filling.start()
+        if unchecked:
+            threading.Thread(target=self._check, name="biometrik-check", daemon=True).start()
 
     def close(self) -> None:
-        """Wait for writes in flight, then close the store. Closing twice is fine."""
+        """Wait for writes in flight, keep a snapshot where it is worth it, close the store. Twice is fine."""
+        if not self._closed:
+            self._closed = True
+            with suppress(BiometrikError), self._store.quiet():
+                if not self._behind:
+                    self._filling.keep_at_end()
         self._store.close()
+
+    def keep_snapshot(self) -> None:
+        """Keep the indexes in the snapshot, so that a start after a crash is as fast; searches and writes go on.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The disk refused, or the gallery keeps no snapshot.
+        """
+        self._catch_up()
+        self._filling.keep()
 
     # --- writes ----------------------------------------------------------------------------------------------
 
@@ -183,9 +210,9 @@ class Gallery:
 
     def admit(self, new: NewEncounter) -> Change | Declined:
         """Add an encounter as :meth:`enroll` does; of a repeat, return what was done at first."""
-        if self._foreign_among(new.templates):
+        if self._filling.foreign_among(new.templates):
             raise IncompatibleTemplateError("templates: expected templates of the models in force")
-        (features,) = self._features([new.templates])
+        (features,) = self._filling.features([new.templates])
         with self._write():
             return self._store.admit(new, then=lambda made: self._settle(made, features))
 
@@ -219,8 +246,25 @@ class Gallery:
         StoreUnavailableError
             The store cannot be written, or its files still hold bytes of what was erased; the message says which.
         """
+        fresh = []  # unless it is a repeat; the id may be in use again then
+
+        def forget(erased: ErasureCertificate) -> None:
+            fresh.append(erased.event > self._searchable.version)
+            self._forget(erased)
+
         with self._write():
-            return self._store.erase(subject_id, transaction_id=transaction_id, details=details, then=self._forget)
+            numbers = self._store.numbers_of(subject_id)
+            try:
+                erased = self._store.erase(subject_id, transaction_id=transaction_id, details=details, then=forget)
+                if self._snapshot is not None and any(fresh):
+                    self._snapshot.erase(numbers)
+            except (SubjectNotFoundError, TransactionConflictError):
+                raise
+            except BaseException:  # whether the store took it is not known
+                if self._snapshot is not None:
+                    self._snapshot.discard("an erasure failed")
+                raise
+            return erased
 
     def set_encounter_status(
         self,
@@ -426,7 +470,7 @@ class Gallery:
             An encounter's templates are damaged; the message names it.
         """
         page = self._store.scan(after=after, limit=limit)
-        features = self._features([stored.templates for stored in page])
+        features = self._filling.features([stored.templates for stored in page])
         return [(stored.number, stored.encounter, own) for stored, own in zip(page, features, strict=True)]
 
     def alike(
@@ -507,7 +551,7 @@ class Gallery:
     @property
     def foreign_templates(self) -> int:
         """How many stored templates are of other models: kept, but never searched."""
-        return sum(tuple(self._foreign.values()))
+        return sum(tuple(self._filling.foreign.values()))
 
     # --- keeping the index in step -----------------------------------------------------------------------------
 
@@ -525,7 +569,11 @@ class Gallery:
         self._catch_up()
 
     def _take_in(self, change: Change, features: Features) -> None:
-        self._in_order(change.event, lambda: self._searchable.take_in(change, features))
+        def take_in() -> None:
+            self._searchable.take_in(change, features)
+            self._filling.enrolled(change.number)
+
+        self._in_order(change.event, take_in)
 
     def _settle(self, made: Change | Declined, features: Features = _NOTHING) -> None:
         if isinstance(made, Change):
@@ -535,7 +583,7 @@ class Gallery:
 
     def _forget(self, erased: ErasureCertificate) -> None:
         def forget() -> None:
-            self._foreign.pop(erased.subject_id, None)
+            self._filling.foreign.pop(erased.subject_id, None)
             self._searchable.forget_subject(erased.subject_id, erased.event)
 
         self._in_order(erased.event, forget)
@@ -557,23 +605,16 @@ class Gallery:
         if self._behind:
             with self._store.quiet():
                 if self._store.last_event() != self._searchable.version:
-                    self._rebuild()
+                    self._filling.rebuild()
                 self._behind = False
 
-    def _rebuild(self) -> None:
-        self._foreign.clear()
-        self._searchable.reload(self._store.last_event(), self._store.gallery_names(), self._pages())
-
-    def _pages(self) -> Iterator[list[tuple[int, Encounter, Features]]]:
-        last = 0
-        while page := self._store.scan(after=last):
-            last = page[-1].number
-            for stored in page:
-                if foreign := self._foreign_among(stored.templates):
-                    subject_id = stored.encounter.subject_id
-                    self._foreign[subject_id] = self._foreign.get(subject_id, 0) + foreign
-            features = self._features([stored.templates for stored in page])
-            yield [(stored.number, stored.encounter, own) for stored, own in zip(page, features, strict=True)]
+    def _check(self) -> None:
+        # What a start from a snapshot leaves for later.
+        try:
+            self._store.check()
+        except BiometrikError as error:
+            _log.error("%s", error)
+            self._behind = True  # a search asks the store first, which now refuses
 
     def _stored_features(self, encounter_id: str) -> Features:
         # None also where there is no such encounter: the store says so, or knows the answer to a repeat.
@@ -581,21 +622,7 @@ class Gallery:
             stored = self._store.stored(encounter_id)
         except EncounterNotFoundError:
             return Features()
-        return self._features([stored.templates])[0]
-
-    def _features(self, encounters: Sequence[Sequence[Template]]) -> Sequence[Features]:
-        # What the indexes will not refuse.
-        found = self._features_of([[t for t in templates if self._owns(t)] for templates in encounters])
-        dimension = self._searchable.dimension
-        for vector in (features.vector for features in found if features.vector is not None):
-            if vector.shape != (dimension,) or vector.dtype != np.float32 or not np.isfinite(vector).all():
-                raise InvalidInputError(
-                    f"vector: expected ({dimension},) finite float32 values of the templates, got {vector.shape}"
-                )
-        return found
-
-    def _foreign_among(self, templates: Sequence[Template]) -> int:
-        return sum(not self._owns(template) for template in templates)
+        return self._filling.features([stored.templates])[0]
 
 
 def _reference(stored: Stored) -> Reference:

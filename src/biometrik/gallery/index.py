@@ -4,6 +4,7 @@ import abc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -85,22 +86,30 @@ class Index(abc.ABC):
     ----------
     dimension : int
         D, the length of each vector, 1 or more.
+    folder : Path, optional
+        Where a file of vectors may be made, for an index that can keep them there; None keeps all in memory.
 
     Attributes
     ----------
+    on_disk : bool
+        Whether it can keep vectors in a file.
     exact : bool
         Whether a search compares with every vector and returns the true best.
     recall_claimed : float
         Share of the true best that a search promises to return, as a benchmark measured it; 1.0 where exact.
     """
 
+    on_disk: ClassVar[bool] = False
     exact: ClassVar[bool]
     recall_claimed: ClassVar[float]
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, folder: Path | None = None) -> None:
         if dimension < 1:
             raise InvalidInputError(f"dimension: expected 1 or more, got {dimension}")
+        if folder is not None and not self.on_disk:
+            raise InvalidInputError("index: expected one that can keep vectors on disk; name int8-certified")
         self.dimension = dimension
+        self._folder = folder
         self._lock = threading.Lock()
         self._create()
 
@@ -153,6 +162,15 @@ class Index(abc.ABC):
         self._settle()
 
     @final
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the (N, D) vectors of (N,) ids that are in the index, a copy; raises InvalidInputError as remove."""
+        ids = _checked_ids(ids)
+        with self._lock:
+            if not self._held(ids).all():
+                raise InvalidInputError("ids: expected ids that are in the index")
+            return self._vectors_of(ids) if len(ids) else np.empty((0, self.dimension), dtype=np.float32)
+
+    @final
     def search(
         self, queries: NDArray[np.float32], count: int, *, allowed: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -197,6 +215,10 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def _remove(self, ids: NDArray[np.int64]) -> None: ...
+
+    @abc.abstractmethod
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of one id or more."""
 
     @abc.abstractmethod
     def _settle(self) -> None:

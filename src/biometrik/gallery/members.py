@@ -1,16 +1,14 @@
 """Who can be searched: what each encounter shows, its subject and galleries. In memory, beside the indexes."""
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.features import Features
-
-T = TypeVar("T")
+from biometrik.gallery.roster import Page, Roster
 
 #: What is shown, as bits: bit p for a print of finger position p (0 where it is not known), and one for a face.
 _SOME_FINGER: Final = 1
@@ -25,6 +23,11 @@ def shown_by(features: Features) -> int:
     for position in features.prints:
         shown |= 1 << position
     return shown
+
+
+def faces_and_prints(shown: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which encounters show a face, and which a print."""
+    return (shown & _FACE) != 0, (shown & ~_FACE) != 0
 
 
 def meet(shown: NDArray[np.int64], other: int) -> NDArray[np.bool_]:
@@ -87,11 +90,14 @@ class Selection:
     subjects: int
 
 
-@dataclass(slots=True)
-class _Roll:
-    # The members of one gallery.
-    numbers: set[int] = field(default_factory=set)
-    encounters_of: Counter[str] = field(default_factory=Counter)
+#: What members have in common by which searches choose: galleries and what they show. There are few.
+Kind = tuple[tuple[str, ...], int]
+
+
+def count_met(kinds: Sequence[Kind], galleries: tuple[str, ...] | None, shown: int) -> int:
+    """Return how many members of these kinds a search of some galleries, all for None, compares with what is shown."""
+    within = [own for held, own in kinds if galleries is None or not set(galleries).isdisjoint(held)]
+    return int(meet(np.array(within, dtype=np.int64), shown).sum())
 
 
 class Members:
@@ -109,67 +115,77 @@ class Members:
     """
 
     def __init__(self) -> None:
-        self._member_at: dict[int, Member] = {}
-        self._numbers_of: dict[str, set[int]] = {}
-        self._rolls: dict[str, _Roll] = {}
-        self._kinds: Counter[int] = Counter()  # how many members show the same
+        self._roster = Roster()
+        self._kinds: list[Kind | None] = [None]  # by the roster's kind; None where the number is free
+        self._held = [0]  # how many members are of each
+        self._kind_of: dict[Kind, int] = {}
         self._selections: dict[tuple[tuple[str, ...] | None, int], Selection] = {}
-        self._above = 0  # all numbers that ever were
+
+    def __len__(self) -> int:
+        return len(self._roster)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._member_at
+        return number in self._roster
 
     def __getitem__(self, number: int) -> Member:
-        return self._member_at[number]
+        if number not in self._roster:
+            raise KeyError(number)
+        galleries, shown = self._kind(int(self._roster.kinds[number]))
+        return Member(*self._roster.texts(number), galleries, shown)
 
     def add(self, number: int, member: Member) -> None:
         """Take in a member, or what changed of its galleries."""
-        if number in self._member_at:
+        if number in self._roster:
             self.remove(number)
         self._selections.clear()
-        self._member_at[number] = member
-        self._above = max(self._above, number + 1)
-        self._numbers_of.setdefault(member.subject_id, set()).add(number)
-        self._kinds[member.shown] += 1
-        for name in member.galleries:
-            roll = self._rolls.setdefault(name, _Roll())
-            roll.numbers.add(number)
-            roll.encounters_of[member.subject_id] += 1
+        kind = self._number_of((member.galleries, member.shown))
+        self._roster.add(number, member.subject_id, member.encounter_id, kind)
+        self._held[kind] += 1
 
     def remove(self, number: int) -> None:
         """Forget a member; raises KeyError where it is none."""
+        if number not in self._roster:
+            raise KeyError(number)
         self._selections.clear()
-        member = self._member_at.pop(number)
-        numbers = self._numbers_of[member.subject_id]
-        numbers.remove(number)
-        if not numbers:
-            del self._numbers_of[member.subject_id]
-        self._kinds -= Counter({member.shown: 1})
-        for name in member.galleries:
-            roll = self._rolls[name]
-            roll.numbers.remove(number)
-            roll.encounters_of[member.subject_id] -= 1
-            if not roll.encounters_of[member.subject_id]:
-                del roll.encounters_of[member.subject_id]
+        kind = int(self._roster.kinds[number])
+        self._roster.remove(number)
+        self._held[kind] -= 1
+        if not self._held[kind]:
+            del self._kind_of[self._kind(kind)]
+            self._kinds[kind] = None
+
+    def page(self, page: int) -> tuple[Page, list[Kind]]:
+        """Return a copy of the members in a page, and their kinds in the order of the page's numbers of kinds."""
+        own = self._roster.page(page)
+        used, kinds = np.unique(own.kinds, return_inverse=True)
+        return replace(own, kinds=kinds.astype(np.uint32)), [self._kind(kind) for kind in used.tolist()]
+
+    def take_in(self, page: Page, kinds: Sequence[Kind]) -> None:
+        """Take in members of a page in which there are none; raises IndexError where a text or kind is missing."""
+        if len(page.kinds) and int(page.kinds.max()) >= len(kinds):
+            raise IndexError("kinds: too few")
+        self._selections.clear()
+        numbers = np.array([self._number_of(kind) for kind in kinds], dtype=np.uint32)[page.kinds]
+        self._roster.take_in(replace(page, kinds=numbers))
+        for number in numbers.tolist():
+            self._held[number] += 1
 
     def of_everybody(self) -> frozenset[int]:
         """Return the numbers of all members."""
-        return frozenset(self._member_at)
+        return frozenset(np.flatnonzero(self._roster.kinds).tolist())
 
     def of_subject(self, subject_id: str) -> frozenset[int]:
         """Return the numbers of a subject's members; none where it has none."""
-        return frozenset(self._numbers_of.get(subject_id, ()))
+        return frozenset(self._roster.of_subject(subject_id))
 
     def of_gallery(self, name: str) -> frozenset[int]:
         """Return the numbers of a gallery's members; none where it has none."""
-        return frozenset(self._rolls[name].numbers) if name in self._rolls else frozenset()
+        return frozenset(np.flatnonzero(self._within((name,))[self._roster.kinds]).tolist())
 
     def compared(self, subject_id: str, galleries: tuple[str, ...] | None, shown: int) -> int:
         """Return how many of a subject's members a search of these galleries compares with what is shown."""
-        numbers = self._numbers_of.get(subject_id, set())
-        members = [self._member_at[number] for number in numbers]
-        within = [m.shown for m in members if galleries is None or not set(galleries).isdisjoint(m.galleries)]
-        return int(meet(np.array(within, dtype=np.int64), shown).sum())
+        kinds = [self._kind(int(self._roster.kinds[number])) for number in self._roster.of_subject(subject_id)]
+        return count_met(kinds, galleries, shown)
 
     def select(self, galleries: tuple[str, ...] | None, shown: int) -> Selection:
         """Return the members in at least one of these galleries, all of them for None, and how many meet the probe.
@@ -183,29 +199,40 @@ class Members:
 
     def marked(self, selection: Selection, excluding: str) -> NDArray[np.bool_]:
         """Return by number whether it is selected and not the excluded subject's; any number that is no member's."""
-        marks = np.ones(self._above, dtype=np.bool_)
+        marks = np.ones(len(self._roster.kinds), dtype=np.bool_)
         if selection.numbers is not None:
             marks[:] = False
             marks[selection.numbers] = True
-        marks[list(self._numbers_of.get(excluding, ()))] = False
+        marks[self._roster.of_subject(excluding)] = False
         return marks
 
     def _selected(self, galleries: tuple[str, ...] | None, shown: int) -> Selection:
-        numbers = None
-        encounters, subjects = len(self._member_at), len(self._numbers_of)
-        if galleries is not None:
-            rolls = [self._rolls[name] for name in galleries if name in self._rolls]
-            union = _union(roll.numbers for roll in rolls)
-            if len(union) < len(self._member_at):
-                numbers = np.fromiter(union, np.int64, len(union))
-                encounters, subjects = len(union), len(_union(roll.encounters_of.keys() for roll in rolls))
-        strange = {kind for kind in self._kinds if not meet(np.array(kind), shown)}
-        if strange:
-            members = map(self._member_at.__getitem__, self._member_at if numbers is None else numbers.tolist())
-            met = [member.subject_id for member in members if member.shown not in strange]
-            encounters, subjects = len(met), len(set(met))
-        return Selection(numbers, encounters, subjects)
+        used = np.array(self._held) > 0
+        within = used if galleries is None else self._within(galleries) & used
+        met = within & [kind is not None and bool(meet(np.array(kind[1]), shown)) for kind in self._kinds]
+        numbers = None if (within == used).all() else np.flatnonzero(within[self._roster.kinds])
+        if (met == used).all():
+            return Selection(numbers, len(self._roster), self._roster.subjects)
+        marks = met[self._roster.kinds]
+        return Selection(numbers, int(np.count_nonzero(marks)), self._roster.subjects_among(marks))
 
+    def _within(self, galleries: tuple[str, ...]) -> NDArray[np.bool_]:
+        # By kind, whether it is in at least one of these galleries.
+        wanted = set(galleries)
+        return np.array([kind is not None and not wanted.isdisjoint(kind[0]) for kind in self._kinds])
 
-def _union(sets: Iterable[Iterable[T]]) -> set[T]:
-    return set[T]().union(*sets)
+    def _kind(self, number: int) -> Kind:
+        kind = self._kinds[number]
+        assert kind is not None
+        return kind
+
+    def _number_of(self, kind: Kind) -> int:
+        number = self._kind_of.get(kind)
+        if number is None:
+            if None not in self._kinds[1:]:
+                self._kinds.append(None)
+                self._held.append(0)
+            number = self._kinds.index(None, 1)
+            self._kinds[number] = kind
+            self._kind_of[kind] = number
+        return number

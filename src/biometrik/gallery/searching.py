@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
-from biometrik.features import Compared, Features
+from biometrik.features import Compared, Features, Pack
 from biometrik.gallery.index import Index, View
-from biometrik.gallery.members import EVERYTHING, Member, Members, shown_by
+from biometrik.gallery.members import EVERYTHING, Member, Members, count_met, faces_and_prints, shown_by
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import MAX_PAGE, Change, check_id, chosen_galleries
+from biometrik.gallery.snapshot import Block, Origin, UnusableError
 from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Trait
 
 #: Scores (K,) of encounters, larger is more alike, from their similarities (K,), NaN where a trait is missing, and the
@@ -98,21 +99,22 @@ class _Sight:
     faces: View | None
     prints: PrintIndex
     now: Members
-    past: Members = field(default_factory=Members)
-    changed: set[str] = field(default_factory=set)
+    past: dict[int, Member] = field(default_factory=dict)
+    changed: dict[str, list[Member]] = field(default_factory=dict)
 
     def keep(self, subject_id: str) -> None:
         if subject_id not in self.changed:
-            for number in self.now.of_subject(subject_id):
-                self.past.add(number, self.now[number])
-            self.changed.add(subject_id)
+            own = {number: self.now[number] for number in self.now.of_subject(subject_id)}
+            self.past.update(own)
+            self.changed[subject_id] = list(own.values())
 
     def member(self, number: int) -> Member:
         return self.past[number] if number in self.past else self.now[number]
 
     def compared(self, subject_id: str, galleries: tuple[str, ...] | None, shown: int) -> int:
-        members = self.past if subject_id in self.changed else self.now
-        return members.compared(subject_id, galleries, shown)
+        if subject_id not in self.changed:
+            return self.now.compared(subject_id, galleries, shown)
+        return count_met([(member.galleries, member.shown) for member in self.changed[subject_id]], galleries, shown)
 
 
 class Searchable:
@@ -176,6 +178,53 @@ class Searchable:
             self._names = names
             self._version = version
 
+    def restore(self, origin: Origin, blocks: Iterable[Block]) -> None:
+        """Take in what a snapshot holds, where nothing is searchable yet; raises UnusableError if it does not fit."""
+        with self._lock:
+            for block in blocks:
+                try:
+                    self._index.add(block.faces, block.vectors)
+                except InvalidInputError as error:
+                    raise UnusableError(f"it is damaged ({error})") from error
+                try:
+                    with self._membership:
+                        self._members.take_in(block.page, block.kinds)
+                except LookupError as error:
+                    self._index.remove(block.faces)  # `reload` forgets members
+                    raise UnusableError(f"it is damaged ({error})") from error
+            self._names = origin.galleries
+            self._version = origin.event
+
+    def extend(self, version: int, pages: Iterable[Sequence[tuple[int, Encounter, Features]]]) -> None:
+        """Take in encounters that are not searchable yet, and be of this version."""
+        with self._lock:
+            for page in pages:
+                self._add([row for row in page if _searchable(row[1]) and row[2]])
+            self._version = version
+
+    def add_prints(self, prints: Sequence[tuple[int, Mapping[int, Pack]]]) -> None:
+        """Make the prints of encounters findable that are members without them."""
+        with self._lock:
+            self._prints.add([row for row in prints if row[0] in self._members])
+
+    def block(self, page: int) -> Block:
+        """Return a page's encounters as a snapshot keeps them."""
+        with self._lock:
+            own, kinds = self._members.page(page)
+            shown = np.array([kind[1] for kind in kinds], dtype=np.int64)[own.kinds]
+            faces = own.numbers[faces_and_prints(shown)[0]]
+            return Block(own, kinds, faces, self._index.vectors(faces))
+
+    @property
+    def seen(self) -> tuple[int, tuple[str, ...], bool]:
+        """Sequence number of the last event taken in, all galleries then, and whether a member shows a print."""
+        with self._lock:
+            return self._version, self._names, bool(len(self._prints))
+
+    def __len__(self) -> int:
+        """Return how many encounters can be found."""
+        return len(self._members)
+
     def take_in(self, change: Change, features: Features) -> None:
         """Take in what was written of one encounter; without features where it has none or need not be found."""
         with self._lock:
@@ -190,12 +239,15 @@ class Searchable:
                 self._forget((change.number,))
             self._version = change.event
 
-    def forget_subject(self, subject_id: str, event: int) -> None:
-        """Take in that a subject was erased."""
+    def forget_subject(self, subject_id: str, event: int) -> frozenset[int]:
+        """Take in that a subject was erased; returns the numbers of what could be found of it."""
         with self._lock:
-            if event > self._version:
-                self._forget(self._members.of_subject(subject_id))
-                self._version = event
+            if event <= self._version:
+                return frozenset()
+            numbers = self._members.of_subject(subject_id)
+            self._forget(numbers)
+            self._version = event
+            return numbers
 
     def note(self, event: int) -> None:
         """Take in an event that changes nothing that can be found."""

@@ -1,6 +1,7 @@
-"""Where each id's vector is: a hash table of whole numbers in two arrays, 12 bytes a place.
+"""Where each id's vector is: ids by slot, and a hash table of slots that finds a slot by its id.
 
-A Python dict takes about a hundred bytes for each id, as much as the codes that are searched.
+It takes 8 bytes for each id and 4 for each of two to four places; a Python dict about a hundred bytes for each id, as
+much as the codes that are searched.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: A place without an id.
+#: A place without a slot.
 _FREE: Final = -1
 _LEAST_PLACES: Final = 64
 #: 2⁶⁴ divided by the golden ratio: its multiples spread consecutive ids, as a store gives them out, evenly.
@@ -41,37 +42,47 @@ class SlotTable:
 
     def __init__(self) -> None:
         self._count = 0
-        self._ids = np.full(_LEAST_PLACES, _FREE, dtype=np.int64)
-        self._slots = np.zeros(_LEAST_PLACES, dtype=np.int32)
+        self._ids = np.zeros(_LEAST_PLACES, dtype=np.int64)
+        self._places = np.full(_LEAST_PLACES, _FREE, dtype=np.int32)
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The id that each slot was given last; forgetting an id leaves it there. Putting may make a new array."""
+        return self._ids
+
     def slots_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slot of each of (N,) ids, -1 where there is none."""
         slots = np.empty(len(ids), dtype=np.int64)
-        _find(self._ids, self._slots, _read_only(ids), slots)
+        _find(self._places, self._ids, _read_only(ids), slots)
         return slots
 
     def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
-        """Give (N,) ids, 0 or more, the slots below 2³¹ that they have from now on."""
-        if 2 * (self._count + len(ids)) > len(self._ids):  # half full: two looks for an id that is not there
-            self._grow(self._count + len(ids))
-        self._count += _put(self._ids, self._slots, _read_only(ids), slots)
+        """Give (N,) ids, 0 or more, the slots below 2³¹ that they have from now on; no other id has them."""
+        if len(ids) == 0:
+            return
+        self._make_room(int(slots.max()) + 1, self._count + len(ids))
+        self._count += _put(self._places, self._ids, _read_only(ids), slots)
 
     def discard(self, ids: NDArray[np.int64]) -> None:
         """Forget (N,) ids; those that are not there are no error."""
-        self._count -= _discard(self._ids, self._slots, _read_only(ids))
+        self._count -= _discard(self._places, self._ids, _read_only(ids))
 
-    def _grow(self, count: int) -> None:
-        places = len(self._ids)
-        while places < 2 * count:
+    def _make_room(self, slots: int, count: int) -> None:
+        # Memory beyond what is used stays untouched, and so costs nothing, until it is used.
+        if slots > len(self._ids):
+            grown = np.empty(max(slots, 2 * len(self._ids)), dtype=np.int64)
+            grown[: len(self._ids)] = self._ids
+            self._ids = grown
+        places = len(self._places)
+        while places < 2 * count:  # half full: two looks for an id that is not there
             places *= 2
-        kept = self._ids != _FREE
-        ids, slots = self._ids[kept], self._slots[kept].astype(np.int64)
-        self._ids = np.full(places, _FREE, dtype=np.int64)
-        self._slots = np.zeros(places, dtype=np.int32)
-        _put(self._ids, self._slots, _read_only(ids), slots)
+        if places > len(self._places):
+            used = self._places[self._places != _FREE]
+            self._places = np.full(places, _FREE, dtype=np.int32)
+            _seat(self._places, self._ids, used)
 
 
 def _read_only(ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -88,49 +99,56 @@ def _home(number: int, places: int) -> Any:
 
 
 @_kernel
-def _place(table: NDArray[np.int64], number: int) -> Any:
-    # Where the id is, or the free place where it would be.
-    last = len(table) - 1
-    place = _home(number, len(table))
-    while table[place] != number and table[place] != _FREE:
+def _place(places: NDArray[np.int32], ids: NDArray[np.int64], number: int) -> Any:
+    # Where the id's slot is, or the free place where it would be.
+    last = len(places) - 1
+    place = _home(number, len(places))
+    while places[place] != _FREE and ids[places[place]] != number:
         place = (place + 1) & last
     return place
 
 
 @_kernel
-def _find(table: NDArray[np.int64], slots: NDArray[np.int32], ids: NDArray[np.int64], found: NDArray[np.int64]) -> None:
-    for n in range(len(ids)):
-        place = _place(table, ids[n])
-        found[n] = slots[place] if table[place] != _FREE else -1
+def _find(
+    places: NDArray[np.int32], ids: NDArray[np.int64], asked: NDArray[np.int64], found: NDArray[np.int64]
+) -> None:
+    for n in range(len(asked)):
+        found[n] = places[_place(places, ids, asked[n])]
 
 
 @_kernel
-def _put(table: NDArray[np.int64], slots: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.int64]) -> int:
+def _seat(places: NDArray[np.int32], ids: NDArray[np.int64], slots: NDArray[np.int32]) -> None:
+    for slot in slots:
+        places[_place(places, ids, ids[slot])] = slot
+
+
+@_kernel
+def _put(places: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
     new = 0
-    for n in range(len(ids)):
-        place = _place(table, ids[n])
-        new += table[place] == _FREE
-        table[place] = ids[n]
-        slots[place] = given[n]
+    for n in range(len(given)):
+        place = _place(places, ids, given[n])
+        new += places[place] == _FREE
+        places[place] = slots[n]
+        ids[slots[n]] = given[n]
     return new
 
 
 @_kernel
-def _discard(table: NDArray[np.int64], slots: NDArray[np.int32], ids: NDArray[np.int64]) -> int:
+def _discard(places: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.int64]) -> int:
     gone = 0
-    last = len(table) - 1
-    for n in range(len(ids)):
-        gap = _place(table, ids[n])
-        if table[gap] == _FREE:
+    last = len(places) - 1
+    for number in given:
+        gap = _place(places, ids, number)
+        if places[gap] == _FREE:
             continue
         gone += 1
         # Whoever was pushed past the gap moves into it, so that a look-up still ends at the first free place.
         place = (gap + 1) & last
-        while table[place] != _FREE:
-            home = _home(table[place], len(table))
+        while places[place] != _FREE:
+            home = _home(ids[places[place]], len(places))
             if (place - home) & last >= (place - gap) & last:
-                table[gap], slots[gap] = table[place], slots[place]
+                places[gap] = places[place]
                 gap = place
             place = (place + 1) & last
-        table[gap] = _FREE
+        places[gap] = _FREE
     return gone

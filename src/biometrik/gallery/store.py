@@ -86,8 +86,17 @@ class Store(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None) -> Self:
+    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None, check: bool = True) -> Self:
         """Open the store at a path, creating it if it is not there.
+
+        Parameters
+        ----------
+        path : path-like
+            Where it is.
+        protection : Protection, optional
+            Seals templates.
+        check : bool
+            Check all of it first; otherwise whoever opens it calls :meth:`check`.
 
         Raises
         ------
@@ -392,6 +401,27 @@ class Store(abc.ABC):
         """Return what this very enrolment was answered before, None where it is new or has no transaction id."""
         return self._enrolled(new.transaction)
 
+    @final
+    def numbers_of(self, subject_id: str) -> tuple[int, ...]:
+        """Return the numbers of a subject's encounters, rising; none where it has none."""
+        check_id("subject_id", subject_id)
+        return self._numbers_of(subject_id)
+
+    @property
+    def protection(self) -> Protection:
+        """What seals templates, and whatever else is made of them and kept."""
+        return self._protection
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Check the whole store where opening it did not; returns early where the store is closed meanwhile.
+
+        Raises
+        ------
+        StoreDamagedError
+            It is damaged. From then on every method raises this.
+        """
+
     @abc.abstractmethod
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
@@ -504,6 +534,9 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def _subjects(self, gallery: str | None, after: str, limit: int) -> list[Subject]: ...
+
+    @abc.abstractmethod
+    def _numbers_of(self, subject_id: str) -> tuple[int, ...]: ...
 
     @abc.abstractmethod
     def _sealed(self, encounter_id: str) -> Sealed: ...

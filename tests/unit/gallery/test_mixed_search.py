@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from biometrik.gallery import prints as module
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import PrintIndex
+from biometrik.gallery.protection import NoProtection
 from biometrik.gallery.searching import SearchResult
+from biometrik.gallery.snapshot import Snapshot
 from biometrik.gallery.store import STORES, Store
+from biometrik.gallery.stores.sqlite import SqliteStore
 from biometrik.types import FACE, EncounterStatus, Modality, Template, Trait
 from tests.unit.gallery.test_prints import Nearness, Numbers, alike
 
@@ -48,13 +52,14 @@ def _probe(vector: Any = None, prints: Mapping[int, Sequence[float]] | None = No
     return Features(vector, packs)
 
 
-def _gallery(store: Store, exhaustive: int) -> Gallery:
+def _gallery(store: Store, exhaustive: int, snapshot: Snapshot | None = None) -> Gallery:
     return Gallery(
         store,
         INDEXES.load("faiss-flat")(D),
         PrintIndex(Nearness, exhaustive),
         owns=lambda template: template.model_contract_id in ("face@1", "finger@1"),
         features_of=_features,
+        snapshot=snapshot,
     )
 
 
@@ -199,3 +204,33 @@ def test_a_restart_finds_the_same(store: Store, gallery: Gallery) -> None:
     again = _gallery(store, 10**6)
     for probe in (_probe(_face(1), {2: [10.5]}), _probe(prints={0: [49.0]}), _probe(_face(2))):
         assert _search(again, probe) == _search(gallery, probe)
+
+
+def test_prints_are_found_after_a_start_from_a_snapshot(tmp_path: Path) -> None:
+    # They are not in it, but made again of the templates of those who show some.
+    file = tmp_path / "office.index"
+
+    def opened() -> Gallery:
+        store = SqliteStore.open(tmp_path / "office.db")
+        return _gallery(store, 10**6, Snapshot(file, NoProtection(), lambda fingers: "both" if fingers else "faces"))
+
+    gallery = opened()
+    for subject_id, seed, prints in (("A", 1, {2: 10.0, 7: 20.0}), ("B", 2, {}), ("C", None, {2: 30.0})):
+        _enroll(gallery, subject_id, seed, prints)
+    inactive = _enroll(gallery, "E", None, {2: 60.0})
+    gallery.keep_snapshot()
+    _enroll(gallery, "D", None, {0: 50.0})
+    gallery.erase("C")
+    gallery.set_encounter_status(inactive, EncounterStatus.INACTIVE)
+    gallery.close()
+    probe = _probe(_face(1), {2: [10.5], 0: [50.5]})
+    found = []
+    for kept in (True, False):
+        assert file.exists()
+        if not kept:
+            file.unlink()
+        gallery = opened()
+        found.append(_search(gallery, probe))
+        gallery.close()
+    assert found[0] == found[1]
+    assert {hit.subject_id for hit in found[0].hits} == {"A", "B", "D"}

@@ -65,6 +65,9 @@ class FaissFlat(TurnTaking):
             self._flat.codes.resize(last * self.dimension * rows.itemsize)
             self._flat.ntotal = last
 
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._rows()[[self._slot_of[number] for number in ids.tolist()]]
+
     def _search(
         self,
         queries: NDArray[np.float32],

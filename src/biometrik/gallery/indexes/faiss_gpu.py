@@ -67,6 +67,7 @@ class FaissGpu(TurnTaking):
             gone = ids[n : n + 1]
             slot = self._table.slots_of(gone)
             last = self._count() - 1
+            self._table.discard(gone)
             if slot[0] != last:
                 vector = self._rows.read(np.array([last], dtype=np.int64))
                 self._rows.write(int(slot[0]), vector)
@@ -74,9 +75,15 @@ class FaissGpu(TurnTaking):
                 moved = self._id_at[last : last + 1]
                 self._id_at[slot] = moved
                 self._table.put(moved, slot)
-            self._table.discard(gone)
             self._rows.erase(last)
             self._vectors.erase(last)
+
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        slots = self._table.slots_of(ids)
+        order = np.argsort(slots)
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        vectors[order] = self._rows.read(slots[order])
+        return vectors
 
     def _search(
         self,

@@ -16,7 +16,7 @@ from biometrik.gallery.index import Index, View
 from biometrik.gallery.int8_scan import VNNI
 from biometrik.gallery.int8_search import SEGMENT, TOGETHER, Rows, Search, SharedScan, scan
 from biometrik.gallery.slot_table import SlotTable
-from biometrik.gallery.vector_rows import MemoryRows, VectorRows
+from biometrik.gallery.vector_rows import DiskRows, MemoryRows, VectorRows
 
 #: Free slots that are kept for additions: more than this share, and some, and the last rows move into them. A scan
 #: passes over free slots, so it takes that much longer at most.
@@ -41,6 +41,7 @@ class Int8Certified(Index):
     removed is overwritten, and its slot used again, when no view is left that has it.
     """
 
+    on_disk = True
     exact = True
     recall_claimed = 1.0
 
@@ -48,8 +49,10 @@ class Int8Certified(Index):
         if self.dimension > int8_codes.MAX_DIMENSION:
             raise InvalidInputError(f"dimension: expected at most {int8_codes.MAX_DIMENSION}, got {self.dimension}")
         self._table = SlotTable()
-        vectors: VectorRows = MemoryRows(self.dimension)
-        self._rows = Rows((), (), np.empty(1024, dtype=np.int64), vectors, 0, 0)
+        vectors: VectorRows = (
+            MemoryRows(self.dimension) if self._folder is None else DiskRows(self.dimension, self._folder)
+        )
+        self._rows = Rows((), (), self._table.ids, vectors, 0, 0)
         self._free: set[int] = set()  # overwritten slots below the top
         self._gone: deque[tuple[int, NDArray[np.int64]]] = deque()  # slots not in use any more, and since which moment
         self._moment = 0  # grows as slots go
@@ -81,10 +84,10 @@ class Int8Certified(Index):
         top = rows.top + len(ids) - len(reused)
         slots = np.array([*reused, *range(rows.top, top)], dtype=np.int64)
         self._rows = rows = self._with_room(top)
-        self._fill(slots, len(reused), ids, vectors)
+        self._fill(slots, len(reused), vectors)
         live = self._flipped(slots)
         self._table.put(ids, slots)
-        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, top, rows.count + len(ids))
+        self._rows = Rows(rows.segments, live, self._table.ids, rows.vectors, top, rows.count + len(ids))
         self._free.difference_update(reused)
 
     def _remove(self, ids: NDArray[np.int64]) -> None:
@@ -97,17 +100,13 @@ class Int8Certified(Index):
 
     def _with_room(self, top: int) -> Rows:
         rows = self._rows
-        id_at, segments, live = rows.id_at, rows.segments, rows.live
-        if top > len(id_at):
-            id_at = np.resize(id_at, max(top, 2 * len(id_at)))
+        segments, live = rows.segments, rows.live
         while top > len(segments) * SEGMENT:
             segments = (*segments, int8_codes.segment(SEGMENT, self.dimension))
             live = (*live, int8_codes.bits(SEGMENT))
-        return Rows(segments, live, id_at, rows.vectors, rows.top, rows.count)
+        return Rows(segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
 
-    def _fill(
-        self, slots: NDArray[np.int64], scattered: int, ids: NDArray[np.int64], vectors: NDArray[np.float32]
-    ) -> None:
+    def _fill(self, slots: NDArray[np.int64], scattered: int, vectors: NDArray[np.float32]) -> None:
         # The first few slots are anywhere, the others follow one another.
         rows = self._rows
         vectors = vectors.view()
@@ -120,7 +119,6 @@ class Int8Certified(Index):
             rows.vectors.write(slot, part)
             int8_scan.write(rows.segments[number], first, part)
             done += len(part)
-        rows.id_at[slots] = ids
 
     def _flipped(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.uint32], ...]:
         live = list(self._rows.live)
@@ -133,6 +131,13 @@ class Int8Certified(Index):
         # Views of this moment and before still read them.
         self._gone.append((self._moment, slots))
         self._moment += 1
+
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        slots = self._table.slots_of(ids)
+        order = np.argsort(slots)
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        vectors[order] = self._rows.vectors.read(slots[order])
+        return vectors
 
     # --- what removals leave to be done ----------------------------------------------------------------------------
 
@@ -186,7 +191,7 @@ class Int8Certified(Index):
         old = np.arange(start, rows.top, dtype=np.int64)
         new = np.array(list(islice(self._free, len(old))), dtype=np.int64)
         ids = rows.id_at[old]
-        self._fill(new, len(new), ids, rows.vectors.read(old))
+        self._fill(new, len(new), rows.vectors.read(old))
         live = self._flipped(np.concatenate([old, new]))
         self._table.put(ids, new)
         self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
@@ -240,7 +245,7 @@ class Int8Certified(Index):
             gone = [slots for since, slots in self._gone if since >= moment]
         if gone:
             left = np.concatenate(gone)
-            left = left[left < rows.top]  # others came later
+            left = left[left < rows.top]  # the others came later
             found.append(left[np.isin(rows.id_at[left], allowed)])
         chosen = tuple(int8_codes.bits(SEGMENT) for _ in rows.segments)
         slots = np.concatenate([np.empty(0, dtype=np.int64), *found])

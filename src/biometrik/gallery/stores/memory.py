@@ -71,7 +71,13 @@ class MemoryStore(Store):
         self._log: list[Event] = []
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None) -> Self:  # noqa: ARG003
+    def open(
+        cls,
+        path: str | PathLike[str],  # noqa: ARG003
+        *,
+        protection: Protection | None = None,
+        check: bool = True,  # noqa: ARG003
+    ) -> Self:
         """Return an empty store, whatever the path."""
         store = cls(protection)
         store.create_gallery(DEFAULT_GALLERY, GalleryKind.POPULATION)
@@ -89,6 +95,9 @@ class MemoryStore(Store):
         """Hold writes back."""
         with self._open():
             yield
+
+    def check(self) -> None:
+        """Memory is taken for whole."""
 
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
@@ -251,6 +260,10 @@ class MemoryStore(Store):
             everybody = [self._subject(subject_id) for subject_id in sorted(self._people) if subject_id > after]
             found = [s for s in everybody if gallery is None or any(gallery in e.galleries for e in s.encounters)]
             return found[:limit]
+
+    def _numbers_of(self, subject_id: str) -> tuple[int, ...]:
+        with self._open():
+            return tuple(self._people[subject_id].numbers) if subject_id in self._people else ()
 
     def _sealed(self, encounter_id: str) -> Sealed:
         with self._open():

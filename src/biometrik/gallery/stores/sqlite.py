@@ -53,12 +53,12 @@ class SqliteStore(Store):
         self._database = database
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None) -> Self:
+    def open(cls, path: str | PathLike[str], *, protection: Protection | None = None, check: bool = True) -> Self:
         """Open the file, creating it with mode 0600 if it is not there; its folder must exist.
 
         A file of an older schema is brought to the present one, in one transaction; an older biometrik refuses it then.
         """
-        return cls(Database(Path(path), SCHEMA), protection)
+        return cls(Database(Path(path), SCHEMA, check=check), protection)
 
     def close(self) -> None:
         """Close the file and give up its ownership."""
@@ -69,6 +69,10 @@ class SqliteStore(Store):
         """Hold writes back."""
         with self._database.quiet():
             yield
+
+    def check(self) -> None:
+        """See :meth:`Store.check`."""
+        self._database.check()
 
     def last_event(self) -> int:
         """Return the sequence number of the newest event."""
@@ -255,6 +259,10 @@ class SqliteStore(Store):
                 )
                 parameters.append(tables.gallery_number(connection, gallery))
             return tables.subjects(connection, f"{condition} ORDER BY subject_id LIMIT ?", (*parameters, limit))
+
+    def _numbers_of(self, subject_id: str) -> tuple[int, ...]:
+        with self._database.reading() as connection:
+            return tuple(sorted(tables.encounters(connection, "subject_id = ?", (subject_id,))))
 
     def _sealed(self, encounter_id: str) -> Sealed:
         with self._database.reading() as connection:

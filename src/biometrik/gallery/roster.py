@@ -1,0 +1,380 @@
+"""Whose each encounter is, in arrays: some fifty bytes an encounter, where Python objects would take five hundred.
+
+An encounter has a number. Arrays by number say of which kind it is (galleries, and what it shows), which encounter of
+its subject comes next (the last is followed by the first), and where its texts are. Texts, the ids of subject and
+encounter, lie one behind the other in one ``bytes`` for a page of numbers; a removal takes them out. Subjects are found
+through a hash table of numbers: each subject has one of its encounters in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from biometrik.errors import InvalidInputError
+
+#: Numbers whose texts lie together: some 30 KB, which an addition or removal copies.
+PAGE: Final = 1024
+#: Numbers are kept as uint32, in the hash table plus one.
+MAX_NUMBER: Final = 2**32 - 2
+#: Places per subject at least: half full, so that a look-up ends after two looks.
+_SPARE: Final = 2
+_HASH: Final = (1 << 32) - 1
+#: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
+#: UTF-8 behind their length, one byte, or behind _LONG two.
+_HEX: Final = 255
+_UUID: Final = 254
+_LONG: Final = 253
+_DASHES: Final = (8, 13, 18, 23)  # where a UUID has them
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _kernel(function: F) -> F:
+    compile_: Any = njit
+    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+
+
+def packed(text: str) -> bytes:
+    """Return a text of at most 65,535 bytes with its length, such that equal texts are equal bytes.
+
+    Examples
+    --------
+    >>> len(packed("A-0192")), len(packed("0123456789abcdef0123456789abcdef"))
+    (7, 17)
+    """
+    if len(text) == 32 and _HEX_DIGITS.issuperset(text):
+        return bytes((_HEX,)) + bytes.fromhex(text)
+    if len(text) == 36 and all(text[at] == "-" for at in _DASHES):
+        digits = text[:8] + text[9:13] + text[14:18] + text[19:23] + text[24:]
+        if len(digits) == 32 and _HEX_DIGITS.issuperset(digits):
+            return bytes((_UUID,)) + bytes.fromhex(digits)
+    data = text.encode()
+    if len(data) < _LONG:
+        return bytes((len(data),)) + data
+    return bytes((_LONG,)) + len(data).to_bytes(2, "little") + data
+
+
+def unpacked(data: bytes, at: int) -> tuple[str, int]:
+    """Return the text packed at a place, and where it ends; raises IndexError or ValueError for what is none."""
+    kind = data[at]
+    if kind in (_HEX, _UUID):
+        digits = data[at + 1 : at + 17].hex()
+        if len(digits) != 32:
+            raise IndexError("text: ends early")
+        if kind == _UUID:
+            digits = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return digits, at + 17
+    start, length = at + 1, kind
+    if kind == _LONG:
+        start, length = at + 3, int.from_bytes(data[at + 1 : at + 3], "little")
+    if start + length > len(data):
+        raise IndexError("text: ends early")
+    return data[start : start + length].decode(), start + length
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """The encounters with numbers in one page.
+
+    Parameters
+    ----------
+    numbers : (M,) int64
+        Rising.
+    kinds, at : (M,) uint32
+        Their kinds, and where their texts begin.
+    texts : bytes
+        Subject's and encounter's id of each, packed.
+    """
+
+    numbers: NDArray[np.int64]
+    kinds: NDArray[np.uint32]
+    at: NDArray[np.uint32]
+    texts: bytes
+
+    def without(self, numbers: NDArray[np.int64]) -> "Page":
+        """Return the page without some encounters, and without their texts."""
+        kept = ~np.isin(self.numbers, numbers)
+        texts = [self.texts[start : ends(self.texts, start)[1]] for start in self.at[kept].tolist()]
+        at = np.cumsum([0, *map(len, texts)], dtype=np.uint32)[:-1]
+        return Page(self.numbers[kept], self.kinds[kept], at, b"".join(texts))
+
+
+def ends(texts: bytes, at: int) -> tuple[int, int]:
+    """Return where the two texts that begin at a place end; raises IndexError where they are cut off."""
+    for _ in range(2):
+        middle, kind = at, texts[at]
+        if kind < _LONG:
+            at += 1 + kind
+        elif kind == _LONG:
+            at += 3 + int.from_bytes(texts[at + 1 : at + 3], "little")
+        else:
+            at += 17
+    if at > len(texts):
+        raise IndexError("texts: end early")
+    return middle, at
+
+
+class Roster:
+    """Subject, encounter and kind by number; not thread-safe, its owner holds a lock.
+
+    Examples
+    --------
+    >>> roster = Roster()
+    >>> roster.add(7, "A-0192", "e1", 1)
+    >>> roster.add(9, "A-0192", "e2", 2)
+    >>> roster.of_subject("A-0192"), roster.texts(9), roster.kinds.tolist()[7:]
+    ([7, 9], ('A-0192', 'e2'), [1, 0, 2])
+    """
+
+    def __init__(self) -> None:
+        self._above = 0  # all numbers that ever were
+        # 0 where there is no encounter; uint32 once there are more kinds
+        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(PAGE, dtype=np.uint16)
+        self._next = np.zeros(PAGE, dtype=np.uint32)
+        self._at = np.zeros(PAGE, dtype=np.uint32)
+        self._hash = np.zeros(PAGE, dtype=np.uint32)  # of the subject, so that the table grows without its text
+        self._pages: list[bytes] = [b""]
+        self._places = np.zeros(64, dtype=np.uint32)
+        self._subjects = self._encounters = 0
+
+    def __len__(self) -> int:
+        return self._encounters
+
+    def __contains__(self, number: int) -> bool:
+        return 0 <= number < self._above and bool(self._kind[number])
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects the encounters belong to."""
+        return self._subjects
+
+    @property
+    def kinds(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """The kind of each number that ever was, 0 where there is no encounter; a view."""
+        return self._kind[: self._above]
+
+    def add(self, number: int, subject_id: str, encounter_id: str, kind: int) -> None:
+        """Take in an encounter that is not there, of a kind above 0.
+
+        Raises
+        ------
+        InvalidInputError
+            The number is beyond what a roster holds.
+        """
+        if not 0 <= number <= MAX_NUMBER:
+            raise InvalidInputError(f"number: expected 0..{MAX_NUMBER}, got {number}; export into a new database")
+        subject = packed(subject_id)
+        self._make_room(number, 1, kind)
+        page, _ = divmod(number, PAGE)
+        self._at[number] = len(self._pages[page])
+        self._pages[page] += subject + packed(encounter_id)
+        self._hash[number] = hash(subject) & _HASH
+        self._kind[number] = kind
+        self._encounters += 1
+        self._join(number, subject)
+
+    def remove(self, number: int) -> None:
+        """Forget an encounter that is there."""
+        page, _ = divmod(number, PAGE)
+        text, start = self._pages[page], int(self._at[number])
+        middle, stop = ends(text, start)
+        place, _ = self._place(text[start:middle])
+        following, before = int(self._next[number]), number
+        while self._next[before] != number:
+            before = int(self._next[before])
+        if following == number:
+            _vacate(self._places, self._hash, place)
+            self._subjects -= 1
+        else:
+            self._next[before] = following
+            if self._places[place] == number + 1:
+                self._places[place] = following + 1
+        self._kind[number] = 0
+        self._encounters -= 1
+        self._pages[page] = text[:start] + text[stop:]
+        offsets = self._at[page * PAGE : (page + 1) * PAGE]
+        offsets[offsets > start] -= stop - start
+
+    def texts(self, number: int) -> tuple[str, str]:
+        """Return the subject's and the encounter's id of an encounter that is there."""
+        text = self._pages[number // PAGE]
+        subject_id, middle = unpacked(text, int(self._at[number]))
+        return subject_id, unpacked(text, middle)[0]
+
+    def of_subject(self, subject_id: str) -> list[int]:
+        """Return the numbers of a subject's encounters, rising; none where it has none."""
+        _, first = self._place(packed(subject_id))
+        if first < 0:
+            return []
+        numbers = [first]
+        while (following := int(self._next[numbers[-1]])) != first:
+            numbers.append(following)
+        return sorted(numbers)
+
+    def page(self, page: int) -> Page:
+        """Return a copy of what is in a page, 0 or more; there may be nothing."""
+        kinds = self._kind[page * PAGE : min((page + 1) * PAGE, self._above)]
+        rows = np.flatnonzero(kinds)
+        if not len(rows):
+            return Page(rows, np.empty(0, np.uint32), np.empty(0, np.uint32), b"")
+        return Page(rows + page * PAGE, kinds[rows].astype(np.uint32), self._at[page * PAGE + rows], self._pages[page])
+
+    def take_in(self, page: Page) -> None:
+        """Take in encounters of one page, in which there are none; kinds are above 0.
+
+        Raises
+        ------
+        IndexError
+            A text is cut off; nothing was taken in.
+        """
+        numbers, texts = page.numbers, page.texts
+        hashes = []
+        for start in page.at.tolist():
+            middle, _ = ends(texts, start)
+            hashes.append(hash(texts[start:middle]) & _HASH)
+        self._make_room(int(numbers[-1]), len(numbers), int(page.kinds.max()))
+        self._hash[numbers] = hashes
+        self._kind[numbers], self._at[numbers] = page.kinds, page.at
+        self._pages[int(numbers[0]) // PAGE] = texts
+        self._encounters += len(numbers)
+        met = numbers[_enter(self._places, self._hash, self._next, numbers)]
+        self._subjects += len(numbers) - len(met)
+        for number in met.tolist():
+            start = int(self._at[number])
+            self._join(number, texts[start : ends(texts, start)[0]])
+
+    def subjects_among(self, chosen: NDArray[np.bool_]) -> int:
+        """Return how many subjects have an encounter among those marked, by number; only such that are there."""
+        return int(_rings(self._next[: self._above], chosen))
+
+    def _join(self, number: int, subject: bytes) -> None:
+        # Puts an encounter beside the others of its subject, or the subject into the table.
+        place, first = self._place(subject)
+        if first < 0:
+            self._next[number] = number
+            self._places[place] = number + 1
+            self._subjects += 1
+        else:
+            self._next[number] = self._next[first]
+            self._next[first] = number
+
+    def _make_room(self, number: int, subjects: int, kind: int) -> None:
+        if kind > np.iinfo(self._kind.dtype).max:
+            self._kind = self._kind.astype(np.uint32)
+        # Memory beyond what is used stays untouched, and so costs nothing, until it is used.
+        if number >= len(self._kind):
+            room = max(number + 1, 2 * len(self._kind))
+            self._kind = _grown(self._kind, self._above, room)
+            self._next, self._at, self._hash = (
+                _grown(array, self._above, room) for array in (self._next, self._at, self._hash)
+            )
+        self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
+        self._above = max(self._above, number + 1)
+        if _SPARE * (self._subjects + subjects) > len(self._places):
+            used = self._places[self._places != 0]
+            places = len(self._places)
+            while places < _SPARE * (self._subjects + subjects):
+                places *= 2
+            self._places = np.zeros(places, dtype=np.uint32)
+            _seat(self._places, self._hash, used)
+
+    def _place(self, subject: bytes) -> tuple[int, int]:
+        # Where the subject is in the table and one of its encounters, or the free place where it would be and -1.
+        hashed = hash(subject) & _HASH
+        place = hashed & (len(self._places) - 1)
+        while True:
+            place = int(_next_place(self._places, self._hash, hashed, place))
+            number = int(self._places[place]) - 1
+            if number < 0 or self._pages[number // PAGE].startswith(subject, int(self._at[number])):
+                return place, number
+            place = (place + 1) & (len(self._places) - 1)
+
+
+def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
+    grown = np.zeros(room, dtype=array.dtype)
+    grown[:used] = array[:used]
+    return grown
+
+
+@_kernel
+def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
+    # From a place on, the first whose encounter has this hash, or the first free one.
+    while places[place] != 0 and hashes[places[place] - 1] != hashed:
+        place = (place + 1) & (len(places) - 1)
+    return place
+
+
+@_kernel
+def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], held: NDArray[np.uint32]) -> None:
+    last = len(places) - 1
+    for entry in held:
+        place = np.int64(hashes[entry - 1]) & last
+        while places[place] != 0:
+            place = (place + 1) & last
+        places[place] = entry
+
+
+@_kernel
+def _entered(
+    places: NDArray[np.uint32],
+    hashes: NDArray[np.uint32],
+    following: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+    met: NDArray[np.bool_],
+) -> None:
+    last = len(places) - 1
+    for n in range(len(numbers)):
+        number = numbers[n]
+        place = np.int64(hashes[number]) & last
+        while places[place] != 0 and hashes[places[place] - 1] != hashes[number]:
+            place = (place + 1) & last
+        if places[place] == 0:
+            places[place] = number + 1
+            following[number] = number
+        else:
+            met[n] = True
+
+
+def _enter(
+    places: NDArray[np.uint32],
+    hashes: NDArray[np.uint32],
+    following: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    # Puts those into the table whose hash is not in it; returns the others, whose subjects may be.
+    met = np.zeros(len(numbers), dtype=np.bool_)
+    _entered(places, hashes, following, numbers, met)
+    return met
+
+
+@_kernel
+def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) -> None:
+    # Whoever was pushed past the gap moves into it, so that a look-up still ends at the first free place.
+    last = len(places) - 1
+    place = (gap + 1) & last
+    while places[place] != 0:
+        home = np.int64(hashes[places[place] - 1]) & last
+        if (place - home) & last >= (place - gap) & last:
+            places[gap] = places[place]
+            gap = place
+        place = (place + 1) & last
+    places[gap] = 0
+
+
+@_kernel
+def _rings(following: NDArray[np.uint32], chosen: NDArray[np.bool_]) -> int:
+    # A subject counts at the lowest of its marked encounters.
+    count = 0
+    for number in range(len(chosen)):
+        if not chosen[number]:
+            continue
+        other = np.int64(following[number])
+        while other > number or (other < number and not chosen[other]):
+            other = np.int64(following[other])
+        count += other == number
+    return count

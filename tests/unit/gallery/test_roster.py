@@ -1,0 +1,87 @@
+"""The roster against a dict of tuples: any history of additions and removals, also with hashes that collide."""
+
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biometrik.errors import InvalidInputError
+from biometrik.gallery import roster as module
+from biometrik.gallery.roster import MAX_NUMBER, PAGE, Roster, packed, unpacked
+
+_UUID = str(uuid.UUID(int=0x1234_5678_9ABC))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 5, PAGE - 1, PAGE, PAGE + 1, 9 * PAGE]), st.sampled_from(["A", "AB", "é", _UUID])
+        ),
+        max_size=40,
+    ),
+    mask=st.sampled_from([0, 3, module._HASH]),
+)
+def test_it_is_a_dict(steps: list[tuple[int, str]], mask: int) -> None:
+    roster = Roster()
+    model: dict[int, tuple[str, str]] = {}
+    with pytest.MonkeyPatch.context() as patch:  # few hashes, so that other subjects' are met
+        patch.setattr(module, "_HASH", mask)
+        for step, (number, subject_id) in enumerate(steps):
+            if number in model:
+                roster.remove(number)
+                del model[number]
+            else:
+                model[number] = (subject_id, f"e{step}")
+                roster.add(number, *model[number], 1 + step)
+            _assert_same(roster, model)
+
+
+def _assert_same(roster: Roster, model: dict[int, tuple[str, str]]) -> None:
+    assert len(roster) == len(model)
+    assert np.flatnonzero(roster.kinds).tolist() == sorted(model)
+    assert {number: roster.texts(number) for number in model} == model
+    people = {subject_id for subject_id, _ in model.values()}
+    assert roster.subjects == len(people)
+    for subject_id in (*people, "nobody"):
+        assert roster.of_subject(subject_id) == sorted(n for n, texts in model.items() if texts[0] == subject_id)
+    for chosen in (roster.kinds > 0, roster.kinds > 5):
+        own = {model[number][0] for number in np.flatnonzero(chosen).tolist()}
+        assert roster.subjects_among(chosen) == len(own)
+
+
+def test_it_grows_and_empties(rng: np.random.Generator) -> None:
+    roster = Roster()
+    for number in range(5000):
+        roster.add(number, f"S-{number // 2}", f"e{number}", 1)
+    assert roster.subjects == 2500
+    for number in rng.permutation(5000).tolist():
+        assert number in roster.of_subject(f"S-{number // 2}")
+        roster.remove(number)
+    assert (len(roster), roster.subjects) == (0, 0)
+    assert not any(roster._pages), "texts of who was removed are gone"
+    assert not roster._places.any()
+
+
+@given(st.text(max_size=300) | st.uuids().map(str) | st.uuids().map(lambda value: value.hex))
+def test_texts_come_back(text: str) -> None:
+    data = b"before" + packed(text)
+    assert unpacked(data + b"behind", 6) == (text, len(data))
+    for stop in range(6, len(data), 37):
+        with pytest.raises((IndexError, ValueError)):
+            assert unpacked(data[:stop], 6)[1] <= stop
+
+
+def test_ids_of_16_bytes_take_17() -> None:
+    assert len(packed(_UUID)) == len(packed(uuid.UUID(_UUID).hex)) == 17
+    assert packed(_UUID) != packed(uuid.UUID(_UUID).hex)
+    assert len(packed(_UUID.upper())) == 37  # another text, though the same UUID
+
+
+def test_numbers_have_an_end() -> None:
+    for number in (-1, MAX_NUMBER + 1):
+        assert number not in Roster()
+        with pytest.raises(InvalidInputError, match="number"):
+            Roster().add(number, "A", "e", 1)

@@ -17,6 +17,7 @@ from biometrik.samples import UnreadableSample
 _IN_PROCESS = {
     *("open", "close", "prepare", "events", "foreign_templates", "same_finger", "draw_pairs", "export_encounters"),
     *("model_contract_id", "contract_id", "calibration", "scale", "duplicates", "count_encounters"),
+    *("snapshot", "keep_snapshot", "quarantined"),
 }
 _DECIDING = {"compare", "verify", "verify_any", "verify_encounter", "identify", "identify_stored"}
 

@@ -337,14 +337,19 @@ def _leaks_nothing(bench: _Bench) -> None:
         with bench.rig.device() as device:
             _capture(device, bench.timeout_s)
 
+    def leaves() -> str:
+        before = in_use()
+        for _ in range(_CYCLES):
+            cycle()
+        until = time.monotonic() + 1.0
+        while more(after := in_use(), before) and time.monotonic() < until:
+            time.sleep(0.02)
+        return f"{before} after {_CYCLES} uses, got {after}" if more(after, before) else ""
+
     cycle()
-    before = in_use()
-    for _ in range(_CYCLES):
-        cycle()
-    until = time.monotonic() + 1.0
-    while more(after := in_use(), before) and time.monotonic() < until:
-        time.sleep(0.02)
-    _demand(not more(after, before), f"expected (threads, files) {before} after {_CYCLES} uses, got {after}")
+    # A leak goes on. What a library opens once, or another thread of this process meanwhile, is not there again.
+    left = leaves() and leaves()
+    _demand(not left, f"expected (threads, files) {left}")
 
 
 CHECKS: Final = (

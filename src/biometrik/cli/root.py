@@ -78,7 +78,7 @@ class Serving(Listing):
 
 app: Final = typer.Typer(
     cls=Root,
-    help="Enrol, verify and identify people by their faces, with decisions that can be defended.",
+    help="Enrol, verify and identify people by their faces and fingers, with decisions that can be defended.",
     epilog=(
         "Start with: [bold cyan]biometrik demo[/]\n\n" + EXIT_CODES + "\n\nEvery command takes --json: one JSON object"
         " on standard output, errors too. Environment: BIOMETRIK_DB, BIOMETRIK_SERVER, BIOMETRIK_TOKEN,"

@@ -129,7 +129,7 @@ async function main() {
   const ask = async (Service, method, request) => {
     const client = new Service(address, credentials({ ...options, address }), channel);
     try {
-      return await answered(client, method, request, { metadata, timeoutS: Number(options.timeout ?? 30) });
+      return await answered(client, method, request, { metadata, timeoutS: Number(options.timeout ?? 60) });
     } finally {
       client.close();
     }

@@ -80,6 +80,7 @@ RPC_SCOPES: Final[Mapping[str, frozenset[Scope]]] = {
     "/biometrik.v1.DeviceService/TakeOverDevice": frozenset({Scope.DEVICE_TAKEOVER}),
     "/biometrik.v1.AdminService/GetCapabilities": _ANY,
     "/biometrik.v1.AdminService/ListModels": frozenset({Scope.ADMIN}),
+    "/biometrik.v1.AdminService/Snapshot": frozenset({Scope.ADMIN}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
 }
 #: Open to everybody who can reach the server: whether it lives says nothing of anybody.

@@ -28,6 +28,7 @@ from biometrik.v1 import (
     verification_service_pb2,
     verification_service_pb2_grpc,
 )
+from biometrik_server.condition import Condition
 from biometrik_server.config import ServerConfig
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
@@ -42,6 +43,7 @@ from biometrik_server.services.sample import SampleService
 from biometrik_server.services.subject import SubjectService
 from biometrik_server.services.verification import VerificationService
 from biometrik_server.sessions import Sessions
+from biometrik_server.snapshots import Copier
 from biometrik_server.uploads import Uploads
 
 _log = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ class Server:
         self.metrics = Metrics()
         self._desk = Desk(engine, self.metrics, threads=max(2, os.cpu_count() or 1))
         self._host = Host(config, self.metrics)
+        self._condition = Condition(self._desk, self._host, self.metrics)
+        self._copier = Copier(engine, config.snapshots)
 
     @property
     def port(self) -> int:
@@ -100,23 +104,28 @@ class Server:
         try:
             await server._listen()
         except BaseException:
-            server._desk.close()
+            server._close()
             raise
         return server
 
     async def stop(self) -> None:
         """Refuse new calls, let what is worked on finish within ``grace_s``, then close the engine."""
         await self._host.stop()
-        await asyncio.get_running_loop().run_in_executor(None, self._desk.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
         _log.info("stopped")
 
     async def wait(self) -> None:
         """Return when the server has stopped."""
         await self._host.grpc.wait_for_termination()
 
+    def _close(self) -> None:
+        self._copier.close()
+        self._desk.close()
+
     async def _listen(self) -> None:
         self._add_services(self._host.grpc)
         self._host.bind(SERVICE_NAMES)
+        await self._condition.look()
         await self._host.start()
         self._describe()
 
@@ -150,13 +159,15 @@ class Server:
             ),
             server,
         )
-        subject_service_pb2_grpc.add_SubjectServiceServicer_to_server(SubjectService(desk), server)
+        subject_service_pb2_grpc.add_SubjectServiceServicer_to_server(SubjectService(desk, self._condition), server)
         gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryService(desk), server)
         verification_service_pb2_grpc.add_VerificationServiceServicer_to_server(
             VerificationService(desk, convert), server
         )
         identification_service_pb2_grpc.add_IdentificationServiceServicer_to_server(searches, server)
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(desk, config), server)
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminService(desk, config, self._condition, self._copier), server
+        )
 
     def _describe(self) -> None:
         # Who may read the log sees at once what runs, and what is not protected.

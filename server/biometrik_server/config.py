@@ -85,6 +85,15 @@ class Limits(_Section):
     """After its last call a session is dropped."""
 
 
+class Snapshots(_Section):
+    """Where Snapshot puts its copies of the database."""
+
+    folder: Path
+    """Never created: of a disk that is not mounted, a folder below its mount point is not there."""
+    keep: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """How many copies stay: after each new one the oldest beyond that are removed. 0: all."""
+
+
 class Engine(_Section):
     """Models and runtime; the words are those of :mod:`biometrik.config`."""
 
@@ -221,6 +230,17 @@ class ServerConfig(HostConfig):
     database: Annotated[str, Field(min_length=1)]
     """File of the database, or ":memory:"."""
     policies: Mapping[str, Policy] = {"counter": Policy(), "strict": Policy(fmr=1e-4, fpir=1e-3)}
+    snapshots: Snapshots | None = None
+    """None: Snapshot is refused."""
+
+    @model_validator(mode="after")
+    def _can_be_copied(self) -> Self:
+        if self.snapshots is not None:
+            if self.database == ":memory:":
+                raise ValueError("snapshots: expected a database in a file, got one in memory, which is not copied")
+            if self.snapshots.folder.resolve() == Path(self.database).resolve().parent:  # old copies are removed there
+                raise ValueError("snapshots.folder: expected a folder of their own, got the database's")
+        return self
 
 
 def _said(row: Mapping[str, Any]) -> str:

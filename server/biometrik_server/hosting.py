@@ -109,12 +109,17 @@ class Host:
         """Begin to answer."""
         await self.grpc.start()
         for name in ("", *self._services):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await self.set_health(name, serving=True)
         # Who may read the log sees at once what is not protected.
         if self._config.known_clients is None:
             _log.warning("no authentication: every process of this machine may do everything")
         if self._config.tls is None:
             _log.warning("plaintext: no TLS on this address")
+
+    async def set_health(self, name: str, *, serving: bool) -> None:
+        """Answer under a name of the health service."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self) -> None:
         """Refuse new calls and let what is worked on finish within ``grace_s``.

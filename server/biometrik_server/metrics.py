@@ -54,6 +54,11 @@ class Metrics:
             "biometrik_unusable_samples", "Samples without a template by reason.", ("reason",), registry=self.registry
         )
         self.upload_bytes = Gauge("biometrik_upload_bytes", "Bytes of uploads that wait.", registry=self.registry)
+        self.quarantined = Gauge(
+            "biometrik_quarantined_encounters",
+            "Encounters that are set aside because they are damaged.",
+            registry=self.registry,
+        )
         self.build = Info("biometrik_models", "Version, models and device in use.", registry=self.registry)
 
     @contextmanager

@@ -51,6 +51,8 @@ CODES: Final[Mapping[type[errors.BiometrikError], grpc.StatusCode]] = {
     errors.UploadNotFoundError: _Code.NOT_FOUND,
     errors.SessionNotFoundError: _Code.NOT_FOUND,
     errors.UploadIncompleteError: _Code.INVALID_ARGUMENT,
+    errors.SnapshotsDisabledError: _Code.FAILED_PRECONDITION,
+    errors.SnapshotRunningError: _Code.ABORTED,
     devices.DeviceError: _Code.INTERNAL,
     devices.DeviceNotFoundError: _Code.NOT_FOUND,
     devices.DeviceNotOpenError: _Code.FAILED_PRECONDITION,
@@ -142,6 +144,10 @@ _FOR_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "LEGAL_BASIS_MISSING": (
         "A watchlist needs a legal basis.",
         "Daftar pengawasan memerlukan dasar hukum.",
+    ),
+    "SNAPSHOT_RUNNING": (
+        "A copy of the database is being made: wait until it is done.",
+        "Salinan basis data sedang dibuat: tunggu sampai selesai.",
     ),
     "DEVICE_REMOVED": (
         "The device was unplugged or switched off: plug it in and try again.",

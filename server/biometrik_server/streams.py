@@ -9,6 +9,7 @@ from biometrik.bulk import MAX_TAG
 from biometrik.errors import BiometrikError, InvalidInputError
 from biometrik.reasons import Locale
 from biometrik.v1 import context_pb2
+from biometrik_server.calls import CURRENT
 from biometrik_server.status import failure_of
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def check_tag(tag: str) -> None:
 def error_to_wire(error: Exception, locale: Locale) -> context_pb2.RequestError:
     """Return what one request of a stream failed with; a fault of the software is logged."""
     if not isinstance(error, BiometrikError):
-        _log.error("unexpected error", exc_info=error)
+        _log.error("unexpected error", exc_info=error, extra={"fields": {"rpc": CURRENT.get().rpc}})
     failure = failure_of(error, locale)
     number: int = failure.code.value[0]
     return context_pb2.RequestError(

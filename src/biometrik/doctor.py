@@ -159,6 +159,7 @@ def examine_service(connection: "Connection") -> Iterator[Check]:
             yield Check("service", Status.FAIL, f"{error.reason}: {error}", remedy)
             return
     yield _looked_at(("service", partial(_service, connection, served, reached_ms)))
+    yield _looked_at(("database", partial(_served_database, served)))
     yield _looked_at(("models", partial(_served_models, served)))
     yield _looked_at(("calibration", partial(_served_calibration, served)))
 
@@ -187,6 +188,18 @@ def _service(connection: "Connection", served: "Capabilities", reached_ms: float
         )
         return _Finding(Status.WARN, finding, remedy)
     return _Finding(Status.OK, finding)
+
+
+def _served_database(served: "Capabilities") -> _Finding:
+    if served.quarantined_encounters:
+        return _set_aside("the service works, without", served.quarantined_encounters)
+    return _Finding(Status.OK, "nothing is in quarantine")
+
+
+def _set_aside(before: str, encounters: int) -> _Finding:
+    finding = f"{before} {encounters:,} encounter(s) in quarantine because they are damaged"
+    remedy = "those people are not found: biometrik backup quarantine names them; restore a backup, or enrol again"
+    return _Finding(Status.WARN, finding, remedy)
 
 
 def _served_models(served: "Capabilities") -> _Finding:
@@ -383,9 +396,7 @@ def _database(config: EngineConfig, database: Path) -> _Finding:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     finding = f"{database}: opens, schema version {version}, {people:,} people in the default gallery"
     if set_aside:
-        finding += f", {set_aside:,} encounter(s) in quarantine because they are damaged"
-        remedy = "those people are not found: biometrik backup quarantine names them; restore a backup, or enrol again"
-        return _Finding(Status.WARN, finding, remedy)
+        return _set_aside(f"{finding},", set_aside)
     if foreign:
         finding += f", {foreign:,} template(s) of other models"
         remedy = "those people are not found: enrol them again, or open the database with their models"

@@ -951,16 +951,18 @@ class Engine:
         with self._call():
             return self._gallery.quarantined()
 
-    def snapshot(self, path: str | PathLike[str]) -> Holdings:
+    def snapshot(self, path: str | PathLike[str], *, context: RequestContext | None = None) -> Holdings:
         """Copy the database as it is at this moment, while everything goes on; an erasure waits for the end.
 
-        The copy holds biometric data, and what is erased later stays in it. :func:`biometrik.gallery.backup.restore`,
-        or ``biometrik backup restore``, is the way back.
+        The copy holds biometric data, and what is erased later stays in it: the event log says first that they leave,
+        and to whom. :func:`biometrik.gallery.backup.restore`, or ``biometrik backup restore``, is the way back.
 
         Parameters
         ----------
         path : path-like
             The copy; must not be there. It has this name only once it is on disk and was read to its last row.
+        context : RequestContext, optional
+            The caller's references, for the event.
 
         Returns
         -------
@@ -977,7 +979,7 @@ class Engine:
             The copy cannot be written; none is left.
         """
         with self._call():
-            return self._gallery.snapshot(Path(path))
+            return self._gallery.snapshot(Path(path), details=_details(context or RequestContext()))
 
     # --- inside ----------------------------------------------------------------------------------------------
 

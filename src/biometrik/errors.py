@@ -56,6 +56,8 @@
         ├── UploadNotFoundError (LookupError)   used, expired, or of another client
         ├── SessionNotFoundError (LookupError)  ended, expired, or of another client
         ├── UploadIncompleteError           size or digest of an upload does not fit
+        ├── SnapshotsDisabledError          the service has no folder for copies of its database
+        ├── SnapshotRunningError            a copy is being made: wait for it
         └── ProtocolError                   the other side does not speak this contract
 
 "Please try again" is not an error: a photograph without a face, a bad capture, a non-match are outcomes
@@ -342,6 +344,18 @@ class UploadIncompleteError(ServiceError):
     """The bytes that came are not those that were announced."""
 
     reason = "UPLOAD_INCOMPLETE"
+
+
+class SnapshotsDisabledError(ServiceError):
+    """The service's configuration names no folder for copies of its database."""
+
+    reason = "SNAPSHOTS_DISABLED"
+
+
+class SnapshotRunningError(ServiceError):
+    """A copy of the database is being made, and one at a time is."""
+
+    reason = "SNAPSHOT_RUNNING"
 
 
 class ProtocolError(ServiceError):

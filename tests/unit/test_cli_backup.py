@@ -32,7 +32,7 @@ def _run(*words: object) -> tuple[int, Result]:
 
 def test_a_copy_is_checked_and_restored(office: Path, tmp_path: Path) -> None:
     copy, again = tmp_path / "copy.db", tmp_path / "again.db"
-    with_counts = {"event": 2, "subjects": 1, "encounters": 1, "templates": 1, "quarantined": 0}
+    with_counts = {"event": 3, "subjects": 1, "encounters": 1, "templates": 1, "quarantined": 0}
     for words in (("snapshot", copy, "--db", office), ("check", copy), ("restore", copy, "--db", again)):
         code, said = _run(*words)
         assert code == 0, said

@@ -1,24 +1,29 @@
-"""AdminService: what the server is."""
+"""AdminService: what the server is, and copies of its database."""
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
 import biometrik
-from biometrik import models
+from biometrik import models, wire
 from biometrik.types import EvidenceKind
 from biometrik.v1 import admin_service_pb2 as pb
 from biometrik.v1 import admin_service_pb2_grpc, sample_pb2
+from biometrik_server.calls import CURRENT
+from biometrik_server.condition import Condition
 from biometrik_server.config import ServerConfig
 from biometrik_server.convert import FACE_FORMATS, FINGER_FORMATS
 from biometrik_server.desk import Desk
+from biometrik_server.snapshots import Copier
 
 
 class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
     """See ``proto/biometrik/v1/admin_service.proto``."""
 
-    def __init__(self, desk: Desk, config: ServerConfig) -> None:
+    def __init__(self, desk: Desk, config: ServerConfig, condition: Condition, copier: Copier) -> None:
         self._desk = desk
         self._config = config
+        self._condition = condition
+        self._copier = copier
 
     async def GetCapabilities(
         self,
@@ -52,6 +57,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 upload_lifetime=lifetime,
                 max_records_per_stream=config.limits.max_records_per_stream,
             ),
+            quarantined_encounters=self._condition.quarantined,
         )
 
     async def ListModels(
@@ -68,6 +74,28 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 pb.Model(model_id=entry.id, task=entry.role.value, licence=entry.licence, sha256=entry.sha256)
                 for entry in here
             ]
+        )
+
+    async def Snapshot(
+        self,
+        request: pb.SnapshotRequest,
+        context: "grpc.aio.ServicerContext[pb.SnapshotRequest, pb.SnapshotResponse]",
+    ) -> pb.SnapshotResponse:
+        who = wire.context_from_wire(request.context)
+        copy = await self._copier.copy(CURRENT.get().client.name, request.label, who)
+        return pb.SnapshotResponse(
+            copy=pb.DatabaseCopy(
+                name=copy.name,
+                size_bytes=copy.held.octets,
+                sha256=copy.sha256,
+                created_at=wire.time_to_wire(copy.created_at),
+                schema_version=copy.schema_version,
+                last_event=copy.held.event,
+                subjects=copy.held.subjects,
+                encounters=copy.held.encounters,
+                templates=copy.held.templates,
+                quarantined_encounters=copy.held.quarantined,
+            )
         )
 
     def _calibrations(self) -> list[pb.Calibration]:

@@ -5,6 +5,7 @@ import grpc
 from biometrik import wire
 from biometrik.v1 import subject_service_pb2 as pb
 from biometrik.v1 import subject_service_pb2_grpc
+from biometrik_server.condition import Condition
 from biometrik_server.convert import page_size, paged
 from biometrik_server.desk import Desk
 
@@ -12,8 +13,9 @@ from biometrik_server.desk import Desk
 class SubjectService(subject_service_pb2_grpc.SubjectServiceServicer):
     """See ``proto/biometrik/v1/subject_service.proto``."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, condition: Condition) -> None:
         self._desk = desk
+        self._condition = condition
 
     async def GetSubject(
         self,
@@ -73,4 +75,5 @@ class SubjectService(subject_service_pb2_grpc.SubjectServiceServicer):
     ) -> pb.EraseSubjectResponse:
         who = wire.context_from_wire(request.context)
         certificate = await self._desk.call(self._desk.engine.erase, request.subject_id, context=who)
+        await self._condition.look_after_erasure()
         return pb.EraseSubjectResponse(certificate=wire.certificate_to_wire(certificate))

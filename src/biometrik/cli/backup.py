@@ -1,13 +1,22 @@
 """The commands that keep a database safe: backup snapshot, restore, check, quarantine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer import Argument, Option
 
 from biometrik.cli.answer import answer
-from biometrik.cli.options import DATABASE, Cache, Output, Recognition
+from biometrik.cli.options import (
+    DATABASE,
+    Cache,
+    Operator,
+    Output,
+    Place,
+    Recognition,
+    Transaction,
+    address_of,
+)
 from biometrik.cli.root import app, command
 
 if TYPE_CHECKING:
@@ -22,26 +31,65 @@ Database = Annotated[
 ]
 
 
-@command(_backup, example="biometrik backup snapshot /backup/office-2026-11-24.db --db office.db", exits="0 copied")
+_SNAPSHOT_EXAMPLES: Final = (
+    "biometrik backup snapshot /backup/office-2026-11-24.db --db office.db[/]\n\n"
+    "         [bold cyan]biometrik backup snapshot --label nightly --server 127.0.0.1:50051"
+)
+
+
+@command(_backup, example=_SNAPSHOT_EXAMPLES, exits="0 copied")
 def snapshot(
-    copy: Annotated[Path, Argument(help="The copy; must not be there yet.")],
+    copy: Annotated[
+        Path | None, Argument(help="The copy of a database of this machine; must not be there yet.")
+    ] = None,
     *,
-    database: Database = DATABASE,
+    place: Place,
+    label: Annotated[
+        str, Option("--label", metavar="WORD", help="Part of the name that a service gives its copy.")
+    ] = "",
+    transaction: Transaction = "",
+    operator: Operator = "",
     cache: Cache = None,
     output: Output,
 ) -> None:
-    """Copy a database that no service has open, and read the copy from the first row to the last.
+    """Copy a database that no service has open, or have a service copy its own while it works.
+
+    The copy is read from the first row to the last. A service puts it into the
+    folder of its configuration (snapshots.folder), under a name of its own, and
+    is waited for up to an hour, whatever --timeout says.
 
     The copy holds biometric data: keep it as safe as the database. Whoever is
     erased later is still in it: destroy old copies in the time that you promise.
     """
-    from biometrik.engine import Engine
     from biometrik.errors import StoreUnavailableError
+    from biometrik.types import RequestContext
 
+    who = RequestContext(transaction_id=transaction, operator_ref=operator)
+    # The name of a file asks for a database here, whatever BIOMETRIK_SERVER says.
+    if (copy is None or place.server) and (address := address_of(place)):
+        from biometrik.client import Client
+
+        if copy is not None:
+            raise typer.BadParameter(
+                "a service names its copies and where they lie: leave this out, give --label", param_hint="COPY"
+            )
+        with Client(place.connection(address, output)) as client:
+            made = client.snapshot(label, context=who)
+        more = {"sha256": made.sha256, "schema_version": made.schema_version}
+        _answer("backup snapshot", made.name, made.held, output, created_at=made.created_at.isoformat(), **more)
+        return
+
+    from biometrik.engine import Engine
+
+    if copy is None:
+        raise typer.BadParameter("expected the name of a file, got none", param_hint="COPY")
+    if label or transaction:
+        raise typer.BadParameter("is for a service", param_hint="--label" if label else "--transaction")
+    database = place.named_database or DATABASE
     if not database.exists():
         raise StoreUnavailableError(f"database {database}: expected a file, got none; name it with --db")
     with Engine.open(database, Recognition(cache=cache).config()) as engine:
-        held = engine.snapshot(copy)
+        held = engine.snapshot(copy, context=who)
     _answer("backup snapshot", copy, held, output)
 
 
@@ -95,7 +143,7 @@ def quarantine(*, database: Database = DATABASE, cache: Cache = None, output: Ou
     )
 
 
-def _answer(name: str, file: Path, held: "Holdings", output: Output) -> None:
+def _answer(name: str, file: Path | str, held: "Holdings", output: Output, **more: object) -> None:
     body = {
         "file": str(file),
         "octets": held.octets,
@@ -104,11 +152,14 @@ def _answer(name: str, file: Path, held: "Holdings", output: Output) -> None:
         "encounters": held.encounters,
         "templates": held.templates,
         "quarantined": held.quarantined,
+        **more,
     }
     text = (
         f"{file}: whole, {held.octets:,} octets, up to event {held.event:,}: {held.subjects:,} subjects,"
         f" {held.encounters:,} encounters, {held.templates:,} templates, {held.quarantined:,} in quarantine"
     )
+    if "sha256" in more:
+        text += f"\nSHA-256 {more['sha256']}"
     answer(
         name,
         body,

@@ -117,8 +117,13 @@ def export(
 ) -> None:
     """Write everybody's templates into a file: biometric data leave the database, and its event log says so.
 
-    Images are not kept, so that none can be exported. Another installation with the same models that imports the file
-    gives the same answers.
+    Only of a database file (--db) that no service has open: no service hands
+    out templates, whoever asks, so --server is refused. Stop it first, or
+    export a copy that biometrik backup snapshot --server made and backup
+    restore put somewhere else.
+
+    Images are not kept, so that none can be exported. Another installation
+    with the same models that imports the file gives the same answers.
     """
     from biometrik.cli import exporting, files
     from biometrik.cli.screens import bulk as screen

@@ -266,7 +266,7 @@ class Service:
     timeout: Annotated[
         float,
         Option("--timeout", metavar="SECONDS", min=0.001, help="Deadline of each call.", rich_help_panel=_SERVICE),
-    ] = 30.0
+    ] = 60.0
 
     def connection(self, address: str, output: Output) -> "Connection":
         """Return how the service at an address is reached.
@@ -297,6 +297,7 @@ class Place(Service):
         Path | None,
         Option(
             "--db",
+            "--database",
             metavar="FILE",
             help=f"The database file. Environment: BIOMETRIK_DB. Else {DATABASE}.",
         ),

@@ -13,6 +13,7 @@ from biometrik.client.enrollment import Finalized as Finalized
 from biometrik.client.enrollment import OpenedSession as OpenedSession
 from biometrik.client.operations import Calibration as Calibration
 from biometrik.client.operations import Capabilities as Capabilities
+from biometrik.client.operations import ServedCopy as ServedCopy
 from biometrik.client.operations import ServedModel as ServedModel
 from biometrik.client.station import AsyncStationClient as AsyncStationClient
 from biometrik.client.station import CaptureMoment as CaptureMoment

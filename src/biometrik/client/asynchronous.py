@@ -14,6 +14,7 @@ from biometrik.client.operations import (
     Capabilities,
     Operations,
     Presentations,
+    ServedCopy,
     ServedModel,
     answer_of_many,
     calibration_of,
@@ -80,6 +81,29 @@ class AsyncClient(AsyncChannel):
     async def models(self) -> tuple[ServedModel, ...]:
         """Return the weights on the service's machine, with their licences."""
         return await self._do(self._operations.models())
+
+    async def snapshot(self, label: str = "", *, context: RequestContext | None = None) -> ServedCopy:
+        """Have the service copy its database into its own folder, while it works; at most an hour is waited.
+
+        Parameters
+        ----------
+        label : str
+            Part of the copy's name: at most 32 ASCII letters, digits, ``-`` and ``_``; "" for none.
+        context : RequestContext, optional
+            Who asks, for the event log; its transaction id makes the call repeatable.
+
+        Raises
+        ------
+        SnapshotsDisabledError
+            The service is not configured for copies.
+        SnapshotRunningError
+            It is making one.
+        InvalidInputError, TransactionConflictError
+            The label cannot be part of a name; the transaction id is of another copy.
+        StoreDamagedError, StoreUnavailableError
+            A row of the database is damaged, or the folder cannot be written: no copy is left.
+        """
+        return await self._do(self._operations.snapshot(label, context))
 
     async def calibration(self) -> Calibration:
         """Return the evidence behind every score, asked of the service; raises CalibrationNotFoundError."""

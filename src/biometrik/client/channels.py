@@ -63,10 +63,11 @@ class Channel:
             lambda request: request.SerializeToString(),
             operation.response.FromString,
         )
+        timeout_s = self.connection.timeout_s if operation.timeout_s is None else operation.timeout_s
         try:
-            answer = call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
+            answer = call(operation.request, timeout=timeout_s, metadata=self.connection.metadata)
         except grpc.RpcError as failure:
-            raise self.connection.error(failure) from None
+            raise self.connection.error(failure, timeout_s) from None
         return operation.read(answer)
 
     def _streamed(
@@ -143,10 +144,11 @@ class AsyncChannel:
             lambda request: request.SerializeToString(),
             operation.response.FromString,
         )
+        timeout_s = self.connection.timeout_s if operation.timeout_s is None else operation.timeout_s
         try:
-            answer = await call(operation.request, timeout=self.connection.timeout_s, metadata=self.connection.metadata)
+            answer = await call(operation.request, timeout=timeout_s, metadata=self.connection.metadata)
         except grpc.aio.AioRpcError as failure:
-            raise self.connection.error(failure) from None
+            raise self.connection.error(failure, timeout_s) from None
         return operation.read(answer)
 
     async def _streamed(

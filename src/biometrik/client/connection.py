@@ -18,6 +18,9 @@ from biometrik_hardware import errors as devices
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "biometrik"
+#: Over a line of 64 kbit/s that loses packets, the slowest verification with a face and a finger took 34 s, see "Over a
+#: weak line" in docs/integration.md; where nobody answers, a counter still knows within a minute.
+DEFAULT_TIMEOUT_S: Final = 60.0
 #: Answers may be longer than gRPC's default of 4 MiB: pages of subjects, candidates with many galleries.
 _MAX_RECEIVE_BYTES: Final = 64 << 20
 #: Only what is certainly safe is tried again: a call that the service did not answer, with writes under their
@@ -75,7 +78,7 @@ class Connection:
     certificate: Path | None = None
     key: Path | None = None
     server_name: str = ""
-    timeout_s: float = 30.0
+    timeout_s: float = DEFAULT_TIMEOUT_S
     locale: Locale = "en"
 
     def __post_init__(self) -> None:

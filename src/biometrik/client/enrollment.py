@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from biometrik import wire
-from biometrik.client.operations import Operation, Operations, Presentations, dedupe_message
+from biometrik.client.operations import CallBuilder, Operation, Operations, Presentations, dedupe_message
 from biometrik.duplicates import DedupePolicy
 from biometrik.types import Enrollment, MissingSample, RequestContext, Trait
 from biometrik.v1 import enrollment_service_pb2 as pb
@@ -46,7 +46,7 @@ class Finalized:
     traits: tuple[TraitState, ...]
 
 
-class SessionOperations:
+class SessionOperations(CallBuilder):
     """Builds the calls of a session; the two clients share it."""
 
     def __init__(self, operations: Operations) -> None:

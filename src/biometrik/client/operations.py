@@ -4,7 +4,9 @@ import datetime
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, TypeVar
+from functools import wraps
+from inspect import isfunction
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
@@ -15,6 +17,7 @@ from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError, CalibrationNotFoundError, InvalidInputError, ProtocolError
 from biometrik.fingers import NATIVE_PPI, FingerprintImage
 from biometrik.formats.record_report import Conversion, RecordReport, RecordType, Stated
+from biometrik.gallery.records import Holdings
 from biometrik.imaging import encode_png
 from biometrik.reasons import Locale
 from biometrik.samples import Sample, UnreadableSample
@@ -49,12 +52,15 @@ from biometrik.v1 import (
     verification_service_pb2,
 )
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _PACKAGE: Final = "/biometrik.v1"
 #: Samples that would take those of one side of a call above this many bytes are uploaded in pieces first: two sides
 #: then fit a service's largest message.
 UPLOAD_BYTES: Final = 4 << 20
+#: Within which a database is copied and read: tens of millions of encounters.
+SNAPSHOT_S: Final = 3600.0
 #: Length of a piece: small enough that a weak line shows progress, large enough that it does not matter elsewhere.
 CHUNK_BYTES: Final = 256 << 10
 
@@ -76,12 +82,15 @@ class Operation(Generic[T]):
         What comes back.
     read : callable
         Turns that into the library's value.
+    timeout_s : float or None
+        Its deadline where that is not the connection's.
     """
 
     method: str
     request: Message
     response: type[Message]
     read: Callable[[Any], T]
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,8 @@ class Capabilities:
         Evidence in force; empty where the models have none, and then nothing is decided.
     max_message_bytes, max_samples, max_concurrent_requests : int
         Bounds.
+    quarantined_encounters : int
+        How many are set aside because they are damaged; above zero the service works and is not whole.
     """
 
     version: str
@@ -158,9 +169,59 @@ class Capabilities:
     max_message_bytes: int
     max_samples: int
     max_concurrent_requests: int
+    quarantined_encounters: int = 0
 
 
-class Operations:
+@dataclass(frozen=True, slots=True)
+class ServedCopy:
+    """A copy of a service's database, whole and on disk in the folder of the service's configuration.
+
+    Parameters
+    ----------
+    name : str
+        Of its file there.
+    sha256 : str
+        Of the file, hexadecimal.
+    created_at : datetime
+        When the copying began, UTC: what was acknowledged before it is in the copy.
+    schema_version : int
+        The file's.
+    held : Holdings
+        What it holds.
+    """
+
+    name: str
+    sha256: str
+    created_at: datetime.datetime
+    schema_version: int
+    held: Holdings
+
+
+def in_unicode(build: Callable[P, T]) -> Callable[P, T]:
+    """Return the function with the library's error for text that no message can hold: with half of a surrogate pair."""
+
+    @wraps(build)
+    def built(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return build(*args, **kwargs)
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"request: expected text in Unicode, got {error.object[error.start]!a}, which is half a character"
+            ) from None
+
+    return built
+
+
+class CallBuilder:
+    """What builds calls: each of its methods is :func:`in_unicode`."""
+
+    def __init_subclass__(cls) -> None:
+        for name, method in vars(cls).copy().items():
+            if isfunction(method):
+                setattr(cls, name, in_unicode(method))
+
+
+class Operations(CallBuilder):
     """Builds calls in one language.
 
     Parameters
@@ -508,6 +569,16 @@ class Operations:
             lambda answer: tuple(ServedModel(m.model_id, m.task, m.licence, m.sha256) for m in answer.models),
         )
 
+    def snapshot(self, label: str, context: RequestContext | None) -> Operation[ServedCopy]:
+        """Snapshot."""
+        return Operation(
+            f"{_PACKAGE}.AdminService/Snapshot",
+            admin_service_pb2.SnapshotRequest(context=self.writing(context), label=label),
+            admin_service_pb2.SnapshotResponse,
+            _copy,
+            timeout_s=SNAPSHOT_S,
+        )
+
     def context(self) -> context_pb2.RequestContext:
         """Return the context of calls that write nothing."""
         return wire.context_to_wire(RequestContext(), self._locale)
@@ -529,6 +600,7 @@ def content(sample: Sample) -> bytes:
     return sample.encoded or encode_png(sample.pixels)
 
 
+@in_unicode
 def search_options(
     max_fpir: float | None,
     policy: str,
@@ -556,6 +628,7 @@ def search_options(
     return options
 
 
+@in_unicode
 def dedupe_message(policy: DedupePolicy | None) -> enrollment_service_pb2.DedupePolicy | None:
     """Return how an enrolment looks for duplicates; None where it does not.
 
@@ -640,6 +713,25 @@ def _capabilities(answer: admin_service_pb2.GetCapabilitiesResponse) -> Capabili
         max_message_bytes=answer.limits.max_message_bytes,
         max_samples=answer.limits.max_samples,
         max_concurrent_requests=answer.limits.max_concurrent_requests,
+        quarantined_encounters=answer.quarantined_encounters,
+    )
+
+
+def _copy(answer: admin_service_pb2.SnapshotResponse) -> ServedCopy:
+    copy = answer.copy
+    return ServedCopy(
+        name=copy.name,
+        sha256=copy.sha256,
+        created_at=wire.time_from_wire(copy.created_at),
+        schema_version=copy.schema_version,
+        held=Holdings(
+            event=copy.last_event,
+            subjects=copy.subjects,
+            encounters=copy.encounters,
+            templates=copy.templates,
+            quarantined=copy.quarantined_encounters,
+            octets=copy.size_bytes,
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from biometrik import wire
 from biometrik.client.channels import AsyncChannel, Channel
 from biometrik.client.connection import Connection
-from biometrik.client.operations import Operation
+from biometrik.client.operations import CallBuilder, Operation
 from biometrik.errors import ProtocolError
 from biometrik.fingers import FingerPosition
 from biometrik.guidance import Guidance
@@ -109,7 +109,7 @@ class CaptureMoment:
     sample: Sample | None
 
 
-class StationOperations:
+class StationOperations(CallBuilder):
     """Builds calls in one language; the two clients share it."""
 
     def __init__(self, locale: Locale) -> None:

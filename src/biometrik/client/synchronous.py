@@ -16,6 +16,7 @@ from biometrik.client.operations import (
     Capabilities,
     Operations,
     Presentations,
+    ServedCopy,
     ServedModel,
     answer_of_many,
     calibration_of,
@@ -81,6 +82,29 @@ class Client(Channel):
     def models(self) -> tuple[ServedModel, ...]:
         """Return the weights on the service's machine, with their licences."""
         return self._do(self._operations.models())
+
+    def snapshot(self, label: str = "", *, context: RequestContext | None = None) -> ServedCopy:
+        """Have the service copy its database into its own folder, while it works; at most an hour is waited.
+
+        Parameters
+        ----------
+        label : str
+            Part of the copy's name: at most 32 ASCII letters, digits, ``-`` and ``_``; "" for none.
+        context : RequestContext, optional
+            Who asks, for the event log; its transaction id makes the call repeatable.
+
+        Raises
+        ------
+        SnapshotsDisabledError
+            The service is not configured for copies.
+        SnapshotRunningError
+            It is making one.
+        InvalidInputError, TransactionConflictError
+            The label cannot be part of a name; the transaction id is of another copy.
+        StoreDamagedError, StoreUnavailableError
+            A row of the database is damaged, or the folder cannot be written: no copy is left.
+        """
+        return self._do(self._operations.snapshot(label, context))
 
     @property
     def calibration(self) -> Calibration:

@@ -394,12 +394,7 @@ class Gallery:
         StoreDamagedError
             An encounter's templates are damaged; the message names it.
         """
-        with self._write():
-            self._store.record_export(
-                gallery,
-                details=details,
-                then=lambda event: self._in_order(event, lambda: self._searchable.note(event)),
-            )
+        self._record_export(gallery, details)
         last = 0
         while page := self._store.scan(after=last):
             last = page[-1].number
@@ -544,9 +539,21 @@ class Gallery:
         """Return the encounters that were set aside because they are damaged."""
         return self._store.quarantined()
 
-    def snapshot(self, path: Path) -> Holdings:
-        """Copy the store while it is in use; see :meth:`biometrik.gallery.store.Store.snapshot`."""
+    def snapshot(self, path: Path, *, details: Mapping[str, str] = NO_DETAILS) -> Holdings:
+        """Copy the store while it is in use; see :meth:`biometrik.gallery.store.Store.snapshot`.
+
+        The log says first, as of an export of everybody, that the data leave and under which name (``copy``).
+        """
+        self._record_export("", {**details, "copy": path.name})
         return self._store.snapshot(path)
+
+    def _record_export(self, gallery: str, details: Mapping[str, str]) -> None:
+        with self._write():
+            self._store.record_export(
+                gallery,
+                details=details,
+                then=lambda event: self._in_order(event, lambda: self._searchable.note(event)),
+            )
 
     @property
     def foreign_templates(self) -> int:

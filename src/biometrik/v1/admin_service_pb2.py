@@ -25,31 +25,38 @@ _sym_db = _symbol_database.Default()
 from biometrik.v1 import context_pb2 as biometrik_dot_v1_dot_context__pb2
 from biometrik.v1 import sample_pb2 as biometrik_dot_v1_dot_sample__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n biometrik/v1/admin_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x19\x62iometrik/v1/sample.proto\x1a\x1egoogle/protobuf/duration.proto\"G\n\x16GetCapabilitiesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\"1\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x66mr\x18\x02 \x01(\x01\x12\x0c\n\x04\x66pir\x18\x03 \x01(\x01\"\xef\x01\n\x0b\x43\x61libration\x12\x16\n\x0e\x63\x61libration_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\x10\n\x08subjects\x18\x03 \x01(\x04\x12\x19\n\x11mated_comparisons\x18\x04 \x01(\x04\x12\x1c\n\x14nonmated_comparisons\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61te\x18\x06 \x01(\t\x12\x14\n\x0ctightest_fmr\x18\x07 \x01(\x01\x12\x1a\n\x12tightest_raw_score\x18\x08 \x01(\x01\x12\x19\n\x11model_contract_id\x18\t \x01(\t\x12\x11\n\tsynthetic\x18\n \x01(\x08\"\x81\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x04\x12\x13\n\x0bmax_samples\x18\x04 \x01(\r\x12\x1f\n\x17max_concurrent_requests\x18\x05 \x01(\r\x12\x1f\n\x17max_searches_per_stream\x18\x06 \x01(\r\x12\x32\n\x0fupload_lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x16max_records_per_stream\x18\x08 \x01(\r\"\xdb\x02\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\nmodalities\x18\x02 \x03(\x0e\x32\x16.biometrik.v1.Modality\x12+\n\x07\x66ormats\x18\x03 \x03(\x0e\x32\x1a.biometrik.v1.SampleFormat\x12\x19\n\x11model_contract_id\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\x12\x17\n\x0fquality_profile\x18\x07 \x01(\t\x12/\n\x0c\x63\x61librations\x18\x08 \x03(\x0b\x32\x19.biometrik.v1.Calibration\x12&\n\x08policies\x18\t \x03(\x0b\x32\x14.biometrik.v1.Policy\x12$\n\x06limits\x18\n \x01(\x0b\x32\x14.biometrik.v1.Limits\"B\n\x11ListModelsRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\"H\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.biometrik.v1.Model2\xbf\x01\n\x0c\x41\x64minService\x12^\n\x0fGetCapabilities\x12$.biometrik.v1.GetCapabilitiesRequest\x1a%.biometrik.v1.GetCapabilitiesResponse\x12O\n\nListModels\x12\x1f.biometrik.v1.ListModelsRequest\x1a .biometrik.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n biometrik/v1/admin_service.proto\x12\x0c\x62iometrik.v1\x1a\x1a\x62iometrik/v1/context.proto\x1a\x19\x62iometrik/v1/sample.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"G\n\x16GetCapabilitiesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\"1\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x66mr\x18\x02 \x01(\x01\x12\x0c\n\x04\x66pir\x18\x03 \x01(\x01\"\xef\x01\n\x0b\x43\x61libration\x12\x16\n\x0e\x63\x61libration_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\x10\n\x08subjects\x18\x03 \x01(\x04\x12\x19\n\x11mated_comparisons\x18\x04 \x01(\x04\x12\x1c\n\x14nonmated_comparisons\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61te\x18\x06 \x01(\t\x12\x14\n\x0ctightest_fmr\x18\x07 \x01(\x01\x12\x1a\n\x12tightest_raw_score\x18\x08 \x01(\x01\x12\x19\n\x11model_contract_id\x18\t \x01(\t\x12\x11\n\tsynthetic\x18\n \x01(\x08\"\x81\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x04\x12\x13\n\x0bmax_samples\x18\x04 \x01(\r\x12\x1f\n\x17max_concurrent_requests\x18\x05 \x01(\r\x12\x1f\n\x17max_searches_per_stream\x18\x06 \x01(\r\x12\x32\n\x0fupload_lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x16max_records_per_stream\x18\x08 \x01(\r\"\xfb\x02\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\nmodalities\x18\x02 \x03(\x0e\x32\x16.biometrik.v1.Modality\x12+\n\x07\x66ormats\x18\x03 \x03(\x0e\x32\x1a.biometrik.v1.SampleFormat\x12\x19\n\x11model_contract_id\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\x12\x17\n\x0fquality_profile\x18\x07 \x01(\t\x12/\n\x0c\x63\x61librations\x18\x08 \x03(\x0b\x32\x19.biometrik.v1.Calibration\x12&\n\x08policies\x18\t \x03(\x0b\x32\x14.biometrik.v1.Policy\x12$\n\x06limits\x18\n \x01(\x0b\x32\x14.biometrik.v1.Limits\x12\x1e\n\x16quarantined_encounters\x18\x0b \x01(\x04\"B\n\x11ListModelsRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\"H\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.biometrik.v1.Model\"O\n\x0fSnapshotRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1c.biometrik.v1.RequestContext\x12\r\n\x05label\x18\x02 \x01(\t\"\xf5\x01\n\x0c\x44\x61tabaseCopy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x05 \x01(\r\x12\x12\n\nlast_event\x18\x06 \x01(\x04\x12\x10\n\x08subjects\x18\x07 \x01(\x04\x12\x12\n\nencounters\x18\x08 \x01(\x04\x12\x11\n\ttemplates\x18\t \x01(\x04\x12\x1e\n\x16quarantined_encounters\x18\n \x01(\x04\"<\n\x10SnapshotResponse\x12(\n\x04\x63opy\x18\x01 \x01(\x0b\x32\x1a.biometrik.v1.DatabaseCopy2\x8a\x02\n\x0c\x41\x64minService\x12^\n\x0fGetCapabilities\x12$.biometrik.v1.GetCapabilitiesRequest\x1a%.biometrik.v1.GetCapabilitiesResponse\x12O\n\nListModels\x12\x1f.biometrik.v1.ListModelsRequest\x1a .biometrik.v1.ListModelsResponse\x12I\n\x08Snapshot\x12\x1d.biometrik.v1.SnapshotRequest\x1a\x1e.biometrik.v1.SnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'biometrik.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCAPABILITIESREQUEST']._serialized_start=137
-  _globals['_GETCAPABILITIESREQUEST']._serialized_end=208
-  _globals['_POLICY']._serialized_start=210
-  _globals['_POLICY']._serialized_end=259
-  _globals['_CALIBRATION']._serialized_start=262
-  _globals['_CALIBRATION']._serialized_end=501
-  _globals['_LIMITS']._serialized_start=504
-  _globals['_LIMITS']._serialized_end=761
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=764
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=1111
-  _globals['_LISTMODELSREQUEST']._serialized_start=1113
-  _globals['_LISTMODELSREQUEST']._serialized_end=1179
-  _globals['_MODEL']._serialized_start=1181
-  _globals['_MODEL']._serialized_end=1253
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1255
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1312
-  _globals['_ADMINSERVICE']._serialized_start=1315
-  _globals['_ADMINSERVICE']._serialized_end=1506
+  _globals['_GETCAPABILITIESREQUEST']._serialized_start=170
+  _globals['_GETCAPABILITIESREQUEST']._serialized_end=241
+  _globals['_POLICY']._serialized_start=243
+  _globals['_POLICY']._serialized_end=292
+  _globals['_CALIBRATION']._serialized_start=295
+  _globals['_CALIBRATION']._serialized_end=534
+  _globals['_LIMITS']._serialized_start=537
+  _globals['_LIMITS']._serialized_end=794
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=797
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=1176
+  _globals['_LISTMODELSREQUEST']._serialized_start=1178
+  _globals['_LISTMODELSREQUEST']._serialized_end=1244
+  _globals['_MODEL']._serialized_start=1246
+  _globals['_MODEL']._serialized_end=1318
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1320
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1377
+  _globals['_SNAPSHOTREQUEST']._serialized_start=1379
+  _globals['_SNAPSHOTREQUEST']._serialized_end=1458
+  _globals['_DATABASECOPY']._serialized_start=1461
+  _globals['_DATABASECOPY']._serialized_end=1706
+  _globals['_SNAPSHOTRESPONSE']._serialized_start=1708
+  _globals['_SNAPSHOTRESPONSE']._serialized_end=1768
+  _globals['_ADMINSERVICE']._serialized_start=1771
+  _globals['_ADMINSERVICE']._serialized_end=2037
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -201,6 +202,7 @@ class GetCapabilitiesResponse(_message.Message):
     CALIBRATIONS_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    QUARANTINED_ENCOUNTERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the software."""
     model_contract_id: _builtins.str
@@ -211,6 +213,10 @@ class GetCapabilitiesResponse(_message.Message):
     """Numeric precision: fp32 or bf16."""
     quality_profile: _builtins.str
     """Thresholds of face quality in force."""
+    quarantined_encounters: _builtins.int
+    """How many encounters are set aside because their bytes in the database are damaged: nobody is compared with them.
+    Above zero the server works and is not whole; the operator has to act.
+    """
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_sample_pb2.Modality.ValueType]:
         """Modalities that are accepted."""
@@ -244,10 +250,11 @@ class GetCapabilitiesResponse(_message.Message):
         calibrations: _abc.Iterable[Global___Calibration] | None = ...,
         policies: _abc.Iterable[Global___Policy] | None = ...,
         limits: Global___Limits | None = ...,
+        quarantined_encounters: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrations", b"calibrations", "formats", b"formats", "limits", b"limits", "modalities", b"modalities", "model_contract_id", b"model_contract_id", "policies", b"policies", "precision", b"precision", "provider", b"provider", "quality_profile", b"quality_profile", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrations", b"calibrations", "formats", b"formats", "limits", b"limits", "modalities", b"modalities", "model_contract_id", b"model_contract_id", "policies", b"policies", "precision", b"precision", "provider", b"provider", "quality_profile", b"quality_profile", "quarantined_encounters", b"quarantined_encounters", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,3 +341,117 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class SnapshotRequest(_message.Message):
+    """Request of Snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Becomes part of the copy's name: at most 32 letters of ASCII, digits, "-" and "_", the first a letter or digit.
+    Empty: no part. Where copies lie is the server's configuration alone to say.
+    """
+    @_builtins.property
+    def context(self) -> _context_pb2.RequestContext:
+        """Who asks; its transaction_id makes the call repeatable for as long as Snapshot says."""
+
+    def __init__(
+        self,
+        *,
+        context: _context_pb2.RequestContext | None = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotRequest: _TypeAlias = SnapshotRequest  # noqa: Y015
+
+@_typing.final
+class DatabaseCopy(_message.Message):
+    """A copy of the database in the server's folder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    ENCOUNTERS_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
+    QUARANTINED_ENCOUNTERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of its file in the folder: the time, UTC, and the label, such as 20261124T021500.123456Z-nightly.db."""
+    size_bytes: _builtins.int
+    """Length of the file, bytes."""
+    sha256: _builtins.str
+    """SHA-256 of the file, hexadecimal."""
+    schema_version: _builtins.int
+    """Version of the schema that the file has."""
+    last_event: _builtins.int
+    """Sequence number of the last event that it holds."""
+    subjects: _builtins.int
+    """Subjects in it."""
+    encounters: _builtins.int
+    """Encounters in it that are not set aside."""
+    templates: _builtins.int
+    """Templates of those."""
+    quarantined_encounters: _builtins.int
+    """Encounters in it that are set aside because they are damaged."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When the copying began. What was acknowledged before it is in the copy."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        schema_version: _builtins.int = ...,
+        last_event: _builtins.int = ...,
+        subjects: _builtins.int = ...,
+        encounters: _builtins.int = ...,
+        templates: _builtins.int = ...,
+        quarantined_encounters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "encounters", b"encounters", "last_event", b"last_event", "name", b"name", "quarantined_encounters", b"quarantined_encounters", "schema_version", b"schema_version", "sha256", b"sha256", "size_bytes", b"size_bytes", "subjects", b"subjects", "templates", b"templates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatabaseCopy: _TypeAlias = DatabaseCopy  # noqa: Y015
+
+@_typing.final
+class SnapshotResponse(_message.Message):
+    """Response of Snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COPY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def copy(self) -> Global___DatabaseCopy:
+        """The copy, whole and on disk."""
+
+    def __init__(
+        self,
+        *,
+        copy: Global___DatabaseCopy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["copy", b"copy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy", b"copy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotResponse: _TypeAlias = SnapshotResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels.
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class AdminServiceStub:
                 request_serializer=biometrik_dot_v1_dot_admin__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=biometrik_dot_v1_dot_admin__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.Snapshot = channel.unary_unary(
+                '/biometrik.v1.AdminService/Snapshot',
+                request_serializer=biometrik_dot_v1_dot_admin__service__pb2.SnapshotRequest.SerializeToString,
+                response_deserializer=biometrik_dot_v1_dot_admin__service__pb2.SnapshotResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels.
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others.
     """
 
     def GetCapabilities(self, request, context):
@@ -60,6 +65,23 @@ class AdminServiceServicer:
 
     def ListModels(self, request, context):
         """Returns the weights on the server, with their licences.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Snapshot(self, request, context):
+        """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
+        meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
+        row, which takes seconds for a million encounters: give it a deadline of an hour.
+
+        One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
+        transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
+        the data leave, and who asked. To put a copy back is a command on the server's machine.
+
+        Possible errors: INVALID_ARGUMENT (a bad label), FAILED_PRECONDITION (SNAPSHOTS_DISABLED: no folder is configured),
+        ABORTED (SNAPSHOT_RUNNING), ALREADY_EXISTS (TRANSACTION_CONFLICT), DATA_LOSS (STORE_DAMAGED: a row of the database
+        cannot be read, no copy is left), UNAVAILABLE (STORE_UNAVAILABLE: the folder is not there or full, no copy is left).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +100,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=biometrik_dot_v1_dot_admin__service__pb2.ListModelsRequest.FromString,
                     response_serializer=biometrik_dot_v1_dot_admin__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'Snapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.Snapshot,
+                    request_deserializer=biometrik_dot_v1_dot_admin__service__pb2.SnapshotRequest.FromString,
+                    response_serializer=biometrik_dot_v1_dot_admin__service__pb2.SnapshotResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'biometrik.v1.AdminService', rpc_method_handlers)
@@ -87,7 +114,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels.
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others.
     """
 
     @staticmethod
@@ -134,6 +161,33 @@ class AdminService:
             '/biometrik.v1.AdminService/ListModels',
             biometrik_dot_v1_dot_admin__service__pb2.ListModelsRequest.SerializeToString,
             biometrik_dot_v1_dot_admin__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Snapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/biometrik.v1.AdminService/Snapshot',
+            biometrik_dot_v1_dot_admin__service__pb2.SnapshotRequest.SerializeToString,
+            biometrik_dot_v1_dot_admin__service__pb2.SnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

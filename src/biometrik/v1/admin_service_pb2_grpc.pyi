@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels."""
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,45 @@ class AdminServiceStub:
     """Returns versions, formats, limits, devices in use and the evidence in force."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListModelsRequest, _admin_service_pb2.ListModelsResponse]
     """Returns the weights on the server, with their licences."""
+    Snapshot: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SnapshotRequest, _admin_service_pb2.SnapshotResponse]
+    """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
+    meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
+    row, which takes seconds for a million encounters: give it a deadline of an hour.
+
+    One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
+    transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
+    the data leave, and who asked. To put a copy back is a command on the server's machine.
+
+    Possible errors: INVALID_ARGUMENT (a bad label), FAILED_PRECONDITION (SNAPSHOTS_DISABLED: no folder is configured),
+    ABORTED (SNAPSHOT_RUNNING), ALREADY_EXISTS (TRANSACTION_CONFLICT), DATA_LOSS (STORE_DAMAGED: a row of the database
+    cannot be read, no copy is left), UNAVAILABLE (STORE_UNAVAILABLE: the folder is not there or full, no copy is left).
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels."""
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetCapabilitiesRequest, _admin_service_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Returns versions, formats, limits, devices in use and the evidence in force."""
     ListModels: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListModelsRequest, _admin_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Returns the weights on the server, with their licences."""
+    Snapshot: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SnapshotRequest, _admin_service_pb2.SnapshotResponse]  # type: ignore[assignment]
+    """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
+    meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
+    row, which takes seconds for a million encounters: give it a deadline of an hour.
+
+    One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
+    transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
+    the data leave, and who asked. To put a copy back is a command on the server's machine.
+
+    Possible errors: INVALID_ARGUMENT (a bad label), FAILED_PRECONDITION (SNAPSHOTS_DISABLED: no folder is configured),
+    ABORTED (SNAPSHOT_RUNNING), ALREADY_EXISTS (TRANSACTION_CONFLICT), DATA_LOSS (STORE_DAMAGED: a row of the database
+    cannot be read, no copy is left), UNAVAILABLE (STORE_UNAVAILABLE: the folder is not there or full, no copy is left).
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says what the server is and can do. Scope: any for GetCapabilities, admin for ListModels."""
+    """Says what the server is and can do, and copies its database. Scope: any for GetCapabilities, admin for the others."""
 
     @_abc_1.abstractmethod
     def GetCapabilities(
@@ -66,5 +92,24 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListModelsResponse, _abc.Awaitable[_admin_service_pb2.ListModelsResponse]]:
         """Returns the weights on the server, with their licences."""
+
+    @_abc_1.abstractmethod
+    def Snapshot(
+        self,
+        request: _admin_service_pb2.SnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SnapshotResponse, _abc.Awaitable[_admin_service_pb2.SnapshotResponse]]:
+        """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
+        meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
+        row, which takes seconds for a million encounters: give it a deadline of an hour.
+
+        One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
+        transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
+        the data leave, and who asked. To put a copy back is a command on the server's machine.
+
+        Possible errors: INVALID_ARGUMENT (a bad label), FAILED_PRECONDITION (SNAPSHOTS_DISABLED: no folder is configured),
+        ABORTED (SNAPSHOT_RUNNING), ALREADY_EXISTS (TRANSACTION_CONFLICT), DATA_LOSS (STORE_DAMAGED: a row of the database
+        cannot be read, no copy is left), UNAVAILABLE (STORE_UNAVAILABLE: the folder is not there or full, no copy is left).
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

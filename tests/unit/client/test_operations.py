@@ -1,12 +1,13 @@
 """Every call as its request: what is sent, what is refused before it is sent, how answers are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 
+from biometrik.bulk import ImportRecord
 from biometrik.client.enrollment import SessionOperations
 from biometrik.client.operations import (
     CHUNK_BYTES,
@@ -15,12 +16,16 @@ from biometrik.client.operations import (
     Operations,
     answer_of_many,
     content,
+    dedupe_message,
     outcome_of_import,
     search_options,
 )
+from biometrik.client.station import StationOperations
 from biometrik.client.synchronous import pieces
+from biometrik.duplicates import DedupeAction, DedupePolicy
 from biometrik.errors import InvalidInputError, ProtocolError, SubjectNotFoundError
 from biometrik.formats.record_report import NOTHING_STATED, RecordType
+from biometrik.gallery.records import Holdings
 from biometrik.imaging import encode_png
 from biometrik.samples import Sample, UnreadableSample
 from biometrik.types import (
@@ -96,6 +101,7 @@ def _every() -> Sequence[Operation[Any]]:
         CALLS.delete_gallery("g", None),
         CALLS.capabilities(),
         CALLS.models(),
+        CALLS.snapshot("nightly", None),
         SESSIONS.open("A", [FACE, Trait.finger(2)], None, None),
         SESSIONS.submit("s", image, None),
         SESSIONS.mark_missing("s", MissingSample(3, MissingReason.AMPUTATED, permanent=True), None),
@@ -122,7 +128,7 @@ def test_every_call_is_one_of_the_contract_with_its_own_messages_and_in_the_lang
 
 def test_every_write_can_be_repeated_and_no_read_carries_an_id() -> None:
     writes = {"Enroll", "EraseSubject", "SetEncounterStatus", "SetEncounterGalleries", "CreateGallery", "DeleteGallery"}
-    writes |= {"OpenSession", "SubmitSample", "MarkMissing", "Override", "RestartTrait", "Finalize"}
+    writes |= {"OpenSession", "SubmitSample", "MarkMissing", "Override", "RestartTrait", "Finalize", "Snapshot"}
     ids = []
     for operation in (*_every(), *_every()):
         transaction_id = operation.request.context.transaction_id  # type: ignore[attr-defined]
@@ -273,3 +279,43 @@ def test_capabilities_are_read_as_values() -> None:
         CALLS.capabilities().read(answer)
     assert read.policies == {"strict": (1e-4, 1e-3)}
     assert (read.max_message_bytes, read.max_samples, read.max_concurrent_requests) == (1, 2, 3)
+
+
+def test_how_a_copy_is_read() -> None:
+    answer = admin_service_pb2.SnapshotResponse()
+    answer.copy.name, answer.copy.sha256, answer.copy.size_bytes = "x.db", "ab", 9
+    answer.copy.created_at.FromSeconds(1_000_000_000)
+    answer.copy.schema_version, answer.copy.last_event, answer.copy.quarantined_encounters = 4, 7, 1
+    answer.copy.subjects, answer.copy.encounters, answer.copy.templates = 2, 3, 5
+    copy = CALLS.snapshot("", None).read(answer)
+    assert (copy.name, copy.sha256, copy.schema_version) == ("x.db", "ab", 4)
+    assert copy.created_at.isoformat() == "2001-09-09T01:46:40+00:00"
+    assert copy.held == Holdings(event=7, subjects=2, encounters=3, templates=5, quarantined=1, octets=9)
+
+
+HALF = "A\ud800"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: CALLS.verify([], 1e-3, HALF, subject_id="A"),
+        lambda: CALLS.verify([], 1e-3, "", subject_id=HALF),
+        lambda: CALLS.verify([], 1e-3, "", subject_ids=["A", HALF]),
+        lambda: CALLS.enroll("A", [], [HALF], "", None),
+        lambda: CALLS.enroll("A", [], None, HALF, None),
+        lambda: CALLS.import_request(ImportRecord("t", HALF, (), context=RequestContext("t")), []),
+        lambda: CALLS.erase(HALF, None),
+        lambda: CALLS.encounter(HALF),
+        lambda: CALLS.create_gallery("g", GalleryKind.WATCHLIST, HALF, 1, None),
+        lambda: CALLS.snapshot(HALF, None),
+        lambda: SESSIONS.cancel(HALF),
+        lambda: StationOperations("en").acquire(HALF, "", 1.0),
+        lambda: search_options(0.1, "", None, 1, HALF),
+        lambda: search_options(0.1, "", [HALF], 1, ""),
+        lambda: dedupe_message(DedupePolicy(DedupeAction.WARN, galleries=(HALF,))),
+    ],
+)
+def test_text_that_no_message_can_hold_is_refused_in_the_library_s_words(build: Callable[[], object]) -> None:
+    with pytest.raises(InvalidInputError, match=r"request: expected text in Unicode, got '\\ud800'"):
+        build()

@@ -165,3 +165,17 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
 def test_without_a_database_there_is_no_server() -> None:
     with pytest.raises(InvalidInputError, match="database"):
         ServerConfig.load(None)
+
+
+def test_copies_need_a_file_and_a_folder_of_their_own(tmp_path: Path) -> None:
+    assert _load().snapshots is None
+    settings = {"folder": str(tmp_path / "copies"), "keep": 3}
+    database = str(tmp_path / "office.db")
+    snapshots = _load(database=database, snapshots=settings).snapshots
+    assert snapshots is not None
+    assert (snapshots.folder, snapshots.keep) == (tmp_path / "copies", 3)
+    assert "in memory" in _refused(database=":memory:", snapshots=settings)
+    # Old copies are removed from the folder: what is served must not lie among them.
+    assert "got the database's" in _refused(database=database, snapshots={"folder": str(tmp_path / "x" / "..")})
+    assert "snapshots.keep" in _refused(snapshots={**settings, "keep": -1})
+    assert "snapshots.folder" in _refused(snapshots={"keep": 1})

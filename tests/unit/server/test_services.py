@@ -2,7 +2,8 @@
 
 import ast
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,12 +12,16 @@ import pytest
 import biometrik_server.services
 from biometrik.samples import Sample, UnreadableSample, as_it_is
 from biometrik.types import Modality, Template
-from biometrik.v1 import sample_service_pb2
+from biometrik.v1 import enrollment_service_pb2, sample_service_pb2
 from biometrik_server.access import ANONYMOUS
-from biometrik_server.calls import CURRENT, Call
+from biometrik_server.calls import CURRENT, Admission, Call
 from biometrik_server.convert import Converter
 from biometrik_server.desk import Desk
+from biometrik_server.logs import JsonFormatter
+from biometrik_server.metrics import Metrics
+from biometrik_server.services.enrollment import EnrollmentService
 from biometrik_server.services.sample import SampleService
+from biometrik_server.sessions import Sessions
 from biometrik_server.uploads import Uploads
 
 FILES = sorted(Path(next(iter(biometrik_server.services.__path__))).glob("*.py"))
@@ -90,3 +95,45 @@ def test_samples_are_counted_from_the_start_of_the_call_wherever_they_were_in_a_
     rows = asyncio.run(work()).extractions
     assert [row.report.index for row in rows] == [0, 1]
     assert [row.HasField("template") for row in rows] == [False, True]
+
+
+class Broken:
+    """Stands for a desk whose software has a fault, which tells a secret."""
+
+    @property
+    def engine(self) -> "Broken":
+        return self
+
+    def enroll(self, subject_id: str, samples: Sequence[Sample]) -> None:
+        """Is not reached."""
+
+    async def answer(self, read: Callable[[], object], use: Callable[[Any], Any]) -> Any:
+        raise ZeroDivisionError("the vector of Aminah")
+
+
+def test_a_fault_in_one_record_of_an_import_is_answered_and_logged_with_its_place_and_no_data(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    admission = Admission(4, Metrics())
+    service = EnrollmentService(
+        cast(Desk, Broken()), cast(Converter, None), cast(Sessions, None), admission, records_per_stream=2
+    )
+
+    async def sent() -> AsyncIterator[enrollment_service_pb2.ImportEncountersRequest]:
+        request = enrollment_service_pb2.EnrollRequest(subject_id="Aminah")
+        request.context.transaction_id = "t-1"
+        yield enrollment_service_pb2.ImportEncountersRequest(tag="1", request=request)
+
+    async def work() -> list[enrollment_service_pb2.ImportEncountersResponse]:
+        CURRENT.set(Call("/biometrik.v1.EnrollmentService/ImportEncounters", ANONYMOUS, "en"))
+        return [answer async for answer in service.ImportEncounters(sent(), cast(Any, None))]
+
+    (answer,) = asyncio.run(work())
+    assert (answer.tag, answer.error.reason) == ("1", "INTERNAL")
+    (record,) = caplog.records
+    line = JsonFormatter().format(record)
+    said = json.loads(line)
+    assert (said["level"], said["event"], said["exception"]) == ("ERROR", "unexpected error", "ZeroDivisionError")
+    assert said["rpc"] == "/biometrik.v1.EnrollmentService/ImportEncounters"
+    assert said["at"][-1].endswith(" answer")
+    assert "Aminah" not in line + str(answer)

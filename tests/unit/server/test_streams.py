@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from biometrik.errors import InvalidInputError, SubjectNotFoundError
+from biometrik_server.access import ANONYMOUS
+from biometrik_server.calls import CURRENT, Call
 from biometrik_server.streams import answered, check_tag, error_to_wire
 
 
@@ -95,10 +97,16 @@ def test_an_error_is_said_as_a_call_s_and_a_fault_is_logged_and_not_said(caplog:
     assert (said.code, said.reason, said.message) == (5, "SUBJECT_NOT_FOUND", "subject: nobody")
     assert "daftarkan" in said.localized_message
     assert not caplog.records
+    calling = CURRENT.set(Call("/biometrik.v1.IdentificationService/IdentifyMany", ANONYMOUS, "en"))
     with caplog.at_level(logging.ERROR):
         fault = error_to_wire(RuntimeError("secret"), "en")
+    CURRENT.reset(calling)
     assert (fault.code, fault.reason, "secret" in str(fault)) == (13, "INTERNAL", False)
-    assert [record.message for record in caplog.records] == ["unexpected error"]
+    (record,) = caplog.records
+    assert (record.message, vars(record)["fields"]) == (
+        "unexpected error",
+        {"rpc": "/biometrik.v1.IdentificationService/IdentifyMany"},
+    )
 
 
 def test_a_tag_is_bounded() -> None:

@@ -252,7 +252,7 @@ def test_the_doctor_says_what_the_service_runs(office: Running) -> None:
     code, answer = office("doctor")
     found = {check["name"]: check for check in answer["checks"]}
     assert (code, answer["ok"]) == (OK, True)
-    assert set(found) == {"python", "service", "models", "calibration"}
+    assert set(found) == {"python", "service", "database", "models", "calibration"}
     assert office.address in found["service"]["finding"]
     assert "yunet+sface" in found["models"]["finding"]
     assert "strict (FMR 1 in 10,000" in found["models"]["finding"]

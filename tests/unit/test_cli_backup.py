@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from biometrik.cli import app
-from biometrik.gallery.records import NewEncounter
+from biometrik.gallery.records import EventKind, NewEncounter
 from biometrik.gallery.store import STORES
 from biometrik.types import Modality, Template
 
@@ -64,3 +64,34 @@ def test_what_is_damaged_is_named(office: Path) -> None:
     assert code == 0
     assert [row["subject_id"] for row in said["quarantined"]] == ["A-1"]  # type: ignore[attr-defined]
     assert _run("check", office)[1]["quarantined"] == 1
+
+
+def test_a_service_names_its_copies_and_a_database_here_is_copied_under_the_name_that_is_given(
+    office: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    nobody = ("--server", "127.0.0.1:1")
+    for words in (
+        ("snapshot", copy, *nobody),
+        ("snapshot", *nobody, "--db", office),
+        ("snapshot", "--db", office),
+        ("snapshot", copy, "--db", office, "--label", "x"),
+        ("snapshot", copy, "--db", office, "--transaction", "x"),
+    ):
+        assert CliRunner().invoke(app, ["backup", *map(str, words)]).exit_code == 2, words
+    assert not copy.exists()
+    # What a command names goes before the environment.
+    environment = {"BIOMETRIK_SERVER": nobody[1], "BIOMETRIK_DB": str(office)}
+    assert CliRunner().invoke(app, ["backup", "snapshot", str(copy)], env=environment).exit_code == 0
+    assert _run("check", copy)[0] == 0
+    asked = CliRunner().invoke(app, ["backup", "snapshot", "--json"], env=environment)
+    assert json.loads(asked.stdout)["error"]["reason"] == "SERVICE_UNAVAILABLE"
+
+
+def test_the_log_says_who_took_a_copy_before_it_is_made(office: Path, tmp_path: Path) -> None:
+    assert _run("snapshot", tmp_path / "copy.db", "--db", office, "--operator", "op 7")[0] == 0
+    for database in (office, tmp_path / "copy.db"):
+        store = STORES.load("sqlite").open(database)
+        last = store.events(limit=100)[-1]
+        store.close()
+        assert (last.kind, last.details) == (EventKind.EXPORTED, {"operator_ref": "op 7", "copy": "copy.db"})

@@ -304,7 +304,7 @@ def served(monkeypatch: pytest.MonkeyPatch, answer: Capabilities | BiometrikErro
 def test_a_sound_service_passes_and_says_what_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = served(monkeypatch, SERVED)
     assert {name: check.status for name, check in found.items()} == dict.fromkeys(
-        ("python", "service", "models", "calibration"), Status.OK
+        ("python", "service", "database", "models", "calibration"), Status.OK
     )
     assert "127.0.0.1:1 answers" in found["service"].finding
     assert "strict (FMR 1 in 10,000, FPIR 1 in 1,000)" in found["models"].finding
@@ -316,6 +316,13 @@ def test_a_service_of_another_version_is_doubtful(monkeypatch: pytest.MonkeyPatc
     assert check.status is Status.WARN
     assert "99.0.0" in check.finding
     assert biometrik.__version__ in check.remedy
+
+
+def test_a_service_with_damaged_encounters_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = served(monkeypatch, replace(SERVED, quarantined_encounters=1200))["database"]
+    assert check.status is Status.WARN
+    assert "1,200 encounter(s) in quarantine" in check.finding
+    assert "biometrik backup quarantine" in check.remedy
 
 
 def test_a_service_without_a_calibration_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from biometrik.cli import app
 from biometrik.cli.counter import Choice
+from biometrik.cli.options import Service
+from biometrik.client.connection import DEFAULT_TIMEOUT_S, Connection
 from biometrik.errors import BiometrikError
 from biometrik.gallery.schema import SCHEMA
 from biometrik.manifest import Distribution, manifest
@@ -144,3 +146,11 @@ def test_links_lead_somewhere(paper: Path) -> None:
         if anchor:
             titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, link
+
+
+def test_the_usual_deadline_is_one_in_the_client_the_command_the_paper_and_the_example() -> None:
+    (said,) = re.findall(r"The client's usual\s+deadline of (\d+) s", INTEGRATION)
+    (example,) = re.findall(
+        r"options\.timeout \?\? (\d+)", (ROOT / "examples" / "node" / "verify.js").read_text("utf-8")
+    )
+    assert float(said) == float(example) == Service().timeout == Connection("x").timeout_s == DEFAULT_TIMEOUT_S

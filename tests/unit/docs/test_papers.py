@@ -154,3 +154,12 @@ def test_the_usual_deadline_is_one_in_the_client_the_command_the_paper_and_the_e
         r"options\.timeout \?\? (\d+)", (ROOT / "examples" / "node" / "verify.js").read_text("utf-8")
     )
     assert float(said) == float(example) == Service().timeout == Connection("x").timeout_s == DEFAULT_TIMEOUT_S
+
+
+def test_compiled_kernels_are_kept_where_the_server_can_write() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read_string((DOCS / "operations" / "biometrik.service").read_text("utf-8"))
+    assert unit["Service"]["Environment"] == f"NUMBA_CACHE_DIR=/var/cache/{unit['Service']['CacheDirectory']}/numba"
+    container = (DOCS / "operations" / "Containerfile").read_text("utf-8")
+    (volume,) = re.findall(r"^VOLUME (\S+)$", container, re.MULTILINE)
+    assert f"\nENV NUMBA_CACHE_DIR={volume}/numba\n" in container

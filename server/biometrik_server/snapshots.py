@@ -1,7 +1,6 @@
 """Copies of the database, made while the server works: one at a time, named here, the oldest removed."""
 
 import asyncio
-import contextvars
 import hashlib
 import logging
 import re
@@ -32,9 +31,9 @@ _log = logging.getLogger(__name__)
 #: No dot and no separator: whatever a client sends, the copy lies in the folder and ends in ``.db``.
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 #: Names that this module gives, in the order of their times; files of other names are not touched.
-_NAME: Final = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}Z(-{_LABEL.pattern})?\.db")
+_NAME: Final = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}Z(-{_LABEL.pattern})?\.db", re.ASCII)
 #: What a copy is called until it is whole (see :mod:`biometrik.gallery.backup`), and what SQLite puts beside it.
-_DRAFT: Final = re.compile(rf"{_NAME.pattern}\.new(-journal)?")
+_DRAFT: Final = re.compile(rf"{_NAME.pattern}\.new(-journal)?", re.ASCII)
 #: The folder's lock is this name's: no two servers make or remove copies in it at once.
 _FOLDER_OWNER: Final = "snapshots"
 
@@ -151,11 +150,8 @@ class Copier:
 
     async def _made(self, settings: Snapshots, label: str, who: RequestContext) -> Copy:
         # Logged here: whoever asked may be gone when it ends.
-        call = contextvars.copy_context()
         try:
-            copy = await asyncio.get_running_loop().run_in_executor(
-                self._thread, call.run, self._make, settings, label, who
-            )
+            copy = await asyncio.get_running_loop().run_in_executor(self._thread, self._make, settings, label, who)
         except Exception:
             _log.exception("snapshot failed")
             raise

@@ -73,7 +73,8 @@ class AdminServiceServicer:
     def Snapshot(self, request, context):
         """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
         meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
-        row, which takes seconds for a million encounters: give it a deadline of an hour.
+        row, which takes some seconds for each 100,000 encounters, and several times that beside a full load: give it a
+        deadline of an hour.
 
         One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
         transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that

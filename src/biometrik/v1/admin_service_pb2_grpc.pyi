@@ -40,7 +40,8 @@ class AdminServiceStub:
     Snapshot: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SnapshotRequest, _admin_service_pb2.SnapshotResponse]
     """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
     meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
-    row, which takes seconds for a million encounters: give it a deadline of an hour.
+    row, which takes some seconds for each 100,000 encounters, and several times that beside a full load: give it a
+    deadline of an hour.
 
     One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
     transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
@@ -63,7 +64,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Snapshot: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SnapshotRequest, _admin_service_pb2.SnapshotResponse]  # type: ignore[assignment]
     """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
     meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
-    row, which takes seconds for a million encounters: give it a deadline of an hour.
+    row, which takes some seconds for each 100,000 encounters, and several times that beside a full load: give it a
+    deadline of an hour.
 
     One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
     transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that
@@ -101,7 +103,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.SnapshotResponse, _abc.Awaitable[_admin_service_pb2.SnapshotResponse]]:
         """Copies the database as it is at this moment into the folder of the server's configuration; everything else goes on
         meanwhile, only the end of an erasure waits. The answer comes when the copy is on disk and was read to its last
-        row, which takes seconds for a million encounters: give it a deadline of an hour.
+        row, which takes some seconds for each 100,000 encounters, and several times that beside a full load: give it a
+        deadline of an hour.
 
         One copy is made at a time. A copy that has begun goes on although its client is gone: the same call under the same
         transaction_id is told of it, until another copy is begun or the server restarts. The event log holds first that

@@ -225,7 +225,7 @@ def erase_templates(connection: sqlite3.Connection, subject_id: str) -> int:
     """Overwrite the templates of a subject with zeros, and free their slots; returns how many there were."""
     mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
     (expected,) = connection.execute(
-        "SELECT sum(templates) FROM encounters WHERE subject_id = ?", (subject_id,)
+        "SELECT total(templates) FROM encounters WHERE subject_id = ?", (subject_id,)
     ).fetchone()
     held = connection.execute(f"SELECT * FROM encounter_templates WHERE {mine}", (subject_id,)).fetchall()
     connection.execute(f"DELETE FROM encounter_templates WHERE {mine}", (subject_id,))

@@ -38,7 +38,8 @@ _TABLES: Final = {
     "subjects": 3,
     "encounters": 9,
     "encounter_galleries": 3,
-    "templates": 3,
+    "templates": 2,
+    "encounter_templates": 5,
     "events": 7,
     "transactions": 4,
 }
@@ -166,7 +167,10 @@ def _rows(engine: Engine, draw: _Templates, count: int) -> Rows:
         engine.enroll(subject_id, [template], context=context)
     with _database(engine).reading() as connection:
         newest = {
-            name: connection.execute(f"SELECT * FROM {name} ORDER BY rowid DESC LIMIT {_GROUP}").fetchall()[::-1]
+            name: connection.execute(
+                f"SELECT * FROM {name} ORDER BY {'encounter' if name == 'encounter_templates' else 'rowid'} DESC"
+                f" LIMIT {_GROUP}"
+            ).fetchall()[::-1]
             for name in _TABLES
         }
     return _renumbered({name: rows * (count // _GROUP) for name, rows in newest.items()}, count)
@@ -183,6 +187,9 @@ def _renumbered(rows: Rows, count: int) -> Rows:
         ],
         "encounter_galleries": [(n, *row[1:]) for n, row in zip(numbers, rows["encounter_galleries"], strict=True)],
         "templates": [(n, *row[1:]) for n, row in zip(numbers, rows["templates"], strict=True)],
+        "encounter_templates": [
+            (n, 0, n, *row[3:]) for n, row in zip(numbers, rows["encounter_templates"], strict=True)
+        ],
         "events": [(n + 1, *row[1:]) for n, row in zip(numbers, rows["events"], strict=True)],
         "transactions": [(f"t-{n}", *row[1:]) for n, row in zip(numbers, rows["transactions"], strict=True)],
     }

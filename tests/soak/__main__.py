@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -95,6 +96,13 @@ SOAKS: Final = {
     ),
     "store_sigkill": Soak(
         "a gallery's process killed while six threads write", "kills", count=300, chunk=1, open=store.killing
+    ),
+    "snapshot_sigkill": Soak(
+        "a gallery's process killed while it keeps snapshots and six threads write",
+        "kills",
+        count=300,
+        chunk=1,
+        open=partial(store.killing, keeps=True),
     ),
     "store_full_disk": Soak(
         "a disk that fills while four threads write", "disks", count=300, chunk=1, open=full_disk.filling

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ from biometrik.features import Features
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import Comparator, PrintIndex
+from biometrik.gallery.protection import NoProtection
 from biometrik.gallery.records import EventKind
+from biometrik.gallery.snapshot import Snapshot
 from biometrik.gallery.store import STORES
 from biometrik.types import FACE, EncounterStatus, Modality, Template, Trait
 from tests.soak.service import Failure
@@ -49,7 +52,12 @@ def templates_of(subject_id: str) -> list[Template]:
     return [Template(Modality.FACE, "test@1", row.astype("<f4").tobytes()) for row in rows_of(subject_id)]
 
 
-def open_gallery(path: Path) -> Gallery:
+def snapshot_of(path: Path) -> Snapshot:
+    """Return the snapshot of a gallery of such subjects."""
+    return Snapshot(path.with_name(path.name + ".index"), NoProtection(), lambda _: "test")
+
+
+def open_gallery(path: Path, snapshot: Snapshot | None = None) -> Gallery:
     """Open a gallery of such subjects."""
 
     def features(people: Sequence[Sequence[Template]]) -> list[Features]:
@@ -62,7 +70,7 @@ def open_gallery(path: Path) -> Gallery:
     store = STORES.load("sqlite").open(path)
     try:
         index, prints = INDEXES.load("faiss-flat")(DIMENSION), PrintIndex(no_matcher, 0)
-        return Gallery(store, index, prints, owns=lambda _: True, features_of=features)
+        return Gallery(store, index, prints, owns=lambda _: True, features_of=features, snapshot=snapshot)
     except BaseException:
         store.close()
         raise
@@ -150,7 +158,7 @@ def wrong(gallery: Gallery, path: Path, told: Acknowledged) -> Iterator[str]:
     for subject_id, state in told.known.items():
         rows = rows_of(subject_id)
         if state is None:
-            if any(row.astype("<f4").tobytes() in raw for row in rows):
+            if any(row.astype("<f4").tobytes() in raw for row in (*rows, rows.mean(axis=0))):
                 yield f"{subject_id}: its bytes are still in a file"
             continue
         references = gallery.references(subject_id)
@@ -229,21 +237,28 @@ def write_for_ever(
 _CHILD: Final = """
 import json, os, sys, threading
 from pathlib import Path
-from tests.soak.store import open_gallery, write_for_ever
+from tests.soak.store import open_gallery, snapshot_of, write_for_ever
 
-gallery = open_gallery(Path(sys.argv[1]))
+path, keeps = Path(sys.argv[1]), sys.argv[4] == "keeps"
+gallery = open_gallery(path, snapshot_of(path) if keeps else None)
+
+def keep_for_ever():
+    while True:
+        gallery.keep_snapshot()
 
 def tell(*fields):
     os.write(1, (json.dumps(fields) + "\\n").encode())
 
 for worker in range(int(sys.argv[3])):
     threading.Thread(target=write_for_ever, args=(gallery, worker, int(sys.argv[2]), tell, lambda: False)).start()
+if keeps:
+    threading.Thread(target=keep_for_ever).start()
 """
 
 
-def killed(path: Path, seed: int, delay_s: float) -> list[list[str]]:
-    """Let a process write, kill it ``delay_s`` after its first line, and return all lines."""
-    arguments = [sys.executable, "-c", _CHILD, str(path), str(seed), str(_WORKERS)]
+def killed(path: Path, seed: int, delay_s: float, *, keeps: bool = False) -> list[list[str]]:
+    """Let a process write, and keep snapshots; kill it ``delay_s`` after its first line, and return all lines."""
+    arguments = [sys.executable, "-c", _CHILD, str(path), str(seed), str(_WORKERS), "keeps" if keeps else ""]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}) as child:
         assert child.stdout is not None
         first = child.stdout.readline()
@@ -257,12 +272,22 @@ def killed(path: Path, seed: int, delay_s: float) -> list[list[str]]:
 
 
 class Office:
-    """A database that processes write to and are killed at."""
+    """A database that processes write to and are killed at.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        Where it is; anything in it is removed.
+    keeps : bool
+        The processes keep snapshots all the time, and start from them.
+    """
+
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
         self._folder = folder
+        self._keeps = keeps
         self._rounds = 0
         self.told = Acknowledged()
+        self.found: Counter[str] = Counter()  # snapshots, after how many kills
         self._open_anew()
 
     def _open_anew(self) -> None:
@@ -279,26 +304,38 @@ class Office:
         if self._rounds and self._rounds % _ROUNDS_A_FILE == 0:
             self._open_anew()
         self._rounds += 1
-        for line in killed(self.path, index, rng.uniform(0.0, _LONGEST_S)):
+        for line in killed(self.path, index, rng.uniform(0.0, _LONGEST_S), keeps=self._keeps):
             self.told.take(line)
-        gallery = open_gallery(self.path)
+        self.found["half written"] += self.path.with_name(self.path.name + ".index.new").exists()
+        kept = snapshot_of(self.path) if self._keeps else None
+        gallery = open_gallery(self.path, kept)
+        self.found["started from"] += kept is not None and kept.event > 0
         try:
             return [Failure(index, "after SIGKILL", what) for what in wrong(gallery, self.path, self.told)]
         finally:
             gallery.close()
 
 
+class _Killing:
+    # Kills writers in rounds, and counts what becomes of snapshots.
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    def __call__(self, count: int, seed: int, start: int) -> Sequence[Failure]:
+        return [
+            failure
+            for index in range(start, start + count)
+            for failure in self._office.kill(index, random.Random(f"{seed}:{index}"))
+        ]
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        return {"answers": self._office.told.answers, "snapshots": dict(self._office.found)}
+
+
 @contextmanager
-def killing() -> Iterator[Run]:
-    """Yield what kills writers in rounds."""
+def killing(*, keeps: bool = False) -> Iterator[Run]:
+    """Yield what kills writers in rounds; they keep snapshots where that is asked for."""
     with TemporaryDirectory() as folder:
-        office = Office(Path(folder))
-
-        def run(count: int, seed: int, start: int) -> Sequence[Failure]:
-            return [
-                failure
-                for index in range(start, start + count)
-                for failure in office.kill(index, random.Random(f"{seed}:{index}"))
-            ]
-
-        yield run
+        yield _Killing(Office(Path(folder), keeps=keeps))

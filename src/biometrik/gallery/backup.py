@@ -32,6 +32,7 @@ _KEYS: Final = {
     "transactions": "transaction_id",
     "events": "sequence",
     "quarantine": "encounter",
+    "free_slots": "slot",
 }
 
 

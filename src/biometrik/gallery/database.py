@@ -71,7 +71,8 @@ class Database:
 
     A write is on disk when it returns (``synchronous=FULL``); writes of several threads share a sync. Readers see the
     last commit and wait for no writer.
-    Deleted content is overwritten with zeros (``secure_delete``). A new file appears whole or not at all, with mode
+    Deleted content is overwritten with zeros (``secure_delete``), but for copies that SQLite leaves where it moves a
+    row away: rows whose bytes must be gone are never moved (ADR 20). A new file appears whole or not at all, with mode
     0600. The file is checked in full when it is opened, or by :meth:`check` later; one of an older version is brought
     to the present one when it is opened.
 

@@ -99,7 +99,7 @@ def check_integrity(connection: sqlite3.Connection, path: Path, schema: Schema) 
 def write_schema(connection: sqlite3.Connection, schema: Schema) -> None:
     """Make a new file what a schema says, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _statements(schema.script):
+    for statement in statements(schema.script):
         connection.execute(statement)
     schema.fill(connection)
     connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
@@ -107,15 +107,15 @@ def write_schema(connection: sqlite3.Connection, schema: Schema) -> None:
     connection.execute("COMMIT")
 
 
-def _statements(script: str) -> list[str]:
-    # executescript would commit the transaction around it.
-    statements, begun = [], ""
+def statements(script: str) -> list[str]:
+    """Return a script's statements, to be executed one by one: ``executescript`` would commit the transaction."""
+    found, begun = [], ""
     for line in script.splitlines(keepends=True):
         begun += line
         if sqlite3.complete_statement(begun):
-            statements.append(begun)
+            found.append(begun)
             begun = ""
-    return statements
+    return found
 
 
 def _definitions(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -126,7 +126,7 @@ def _definitions(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
 
 def _expected_definitions(script: str) -> list[tuple[str, str, str]]:
     with sqlite3.connect(":memory:") as pattern:
-        for statement in _statements(script):
+        for statement in statements(script):
             pattern.execute(statement)
         found = _definitions(pattern)
     pattern.close()

@@ -214,6 +214,7 @@ class Gallery:
             raise IncompatibleTemplateError("templates: expected templates of the models in force")
         (features,) = self._filling.features([new.templates])
         with self._write():
+            self._searchable.make_room()
             return self._store.admit(new, then=lambda made: self._settle(made, features))
 
     def decline(self, new: NewEncounter) -> Change | Declined:
@@ -285,6 +286,8 @@ class Gallery:
         """
         with self._write():
             features = self._stored_features(encounter_id) if status is EncounterStatus.ACTIVE else Features()
+            if features:
+                self._searchable.make_room()
             change = self._store.set_status(
                 encounter_id,
                 status,
@@ -313,6 +316,8 @@ class Gallery:
         """
         with self._write():
             features = self._stored_features(encounter_id) if galleries else Features()
+            if features:
+                self._searchable.make_room()
             change = self._store.set_galleries(
                 encounter_id,
                 galleries,

@@ -140,6 +140,15 @@ class Index(abc.ABC):
                 raise InvalidInputError("ids: expected ids that are not in the index yet; remove them first")
             self._add(ids, vectors)
 
+    def make_room(self, count: int) -> None:  # noqa: B027  # most indexes have no file
+        """See to it that :meth:`add` finds room on the disk for so many vectors more.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The disk of an index that keeps vectors there is full.
+        """
+
     @final
     def remove(self, ids: NDArray[np.int64]) -> None:
         """Forget vectors; all of them or, where an error is raised, none.

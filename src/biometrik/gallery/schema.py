@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from biometrik.gallery import answers, tables
-from biometrik.gallery.database_file import Schema
+from biometrik.gallery.database_file import Schema, statements
 from biometrik.gallery.records import DEFAULT_GALLERY, Answer, Change, EventKind, certificate
 from biometrik.types import Encounter, EncounterStatus, GalleryInfo, GalleryKind
 
 # Every table but `templates` (whose blobs carry their own) ends in a checksum over the other columns: SQLite's
 # checks find damage to its structure, not to a value. Numbers are never given twice (AUTOINCREMENT), because index
-# and log outlive a row. `templates` is a table with rowids: blobs in one without are 3–4 times slower.
+# and log outlive a row.
 _GALLERIES: Final = """\
 CREATE TABLE galleries (
     gallery INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created_at TEXT NOT NULL,
@@ -31,15 +31,28 @@ CREATE TABLE quarantine (
     encounter INTEGER PRIMARY KEY NOT NULL REFERENCES encounters, encounter_id TEXT NOT NULL, subject_id TEXT NOT NULL,
     since TEXT NOT NULL, what TEXT NOT NULL, crc INTEGER NOT NULL);
 """
+# SQLite's secure_delete does not reach the copies that it leaves where it moves a row to another page. So rows with
+# templates are only appended and overwritten by as many bytes, for which no row is moved (ADR 20): the slot of an
+# erased template is zeros and free for another. A table with rowids: blobs in one without are 3–4 times slower.
+_TEMPLATES: Final = """\
+CREATE TABLE templates (slot INTEGER PRIMARY KEY NOT NULL, sealed BLOB NOT NULL);
+CREATE TABLE encounter_templates (
+    encounter INTEGER NOT NULL REFERENCES encounters, ordinal INTEGER NOT NULL, slot INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (encounter, ordinal)) WITHOUT ROWID;
+CREATE TABLE free_slots (slot INTEGER PRIMARY KEY NOT NULL, room_bytes INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX free_slots_by_room ON free_slots (room_bytes);
+CREATE TRIGGER templates_are_not_deleted BEFORE DELETE ON templates
+    BEGIN SELECT RAISE(ABORT, 'templates: rows stay'); END;
+CREATE TRIGGER templates_keep_their_size BEFORE UPDATE ON templates
+    WHEN NEW.slot <> OLD.slot OR length(CAST(NEW.sealed AS BLOB)) <> length(CAST(OLD.sealed AS BLOB))
+    BEGIN SELECT RAISE(ABORT, 'templates: rows keep their size'); END;
+"""
 _OTHERS: Final = """\
 CREATE TABLE subjects (subject_id TEXT PRIMARY KEY NOT NULL, created_at TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE encounter_galleries (
     encounter INTEGER NOT NULL REFERENCES encounters, gallery INTEGER NOT NULL REFERENCES galleries,
     crc INTEGER NOT NULL, PRIMARY KEY (encounter, gallery));
 CREATE INDEX encounters_of_gallery ON encounter_galleries (gallery);
-CREATE TABLE templates (
-    encounter INTEGER NOT NULL REFERENCES encounters, ordinal INTEGER NOT NULL, sealed BLOB NOT NULL,
-    PRIMARY KEY (encounter, ordinal));
 CREATE TABLE transactions (
     transaction_id TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE events (
@@ -109,9 +122,21 @@ def _from_version_3(connection: sqlite3.Connection) -> None:
     connection.execute(_QUARANTINE)
 
 
+def _from_version_4(connection: sqlite3.Connection) -> None:
+    # Templates get slots. Dropping the old table zeroes its pages, with all copies of what was erased before.
+    connection.execute("ALTER TABLE templates RENAME TO templates_of_version_4")
+    for statement in statements(_TEMPLATES):
+        connection.execute(statement)
+    for number, ordinal, sealed in connection.execute(
+        "SELECT encounter, ordinal, sealed FROM templates_of_version_4 ORDER BY encounter, ordinal"
+    ):
+        tables.keep_template(connection, number, ordinal, sealed if isinstance(sealed, bytes) else b"")  # else damaged
+    connection.execute("DROP TABLE templates_of_version_4")
+
+
 SCHEMA: Final = Schema(
-    4,
-    _GALLERIES + _ENCOUNTERS + _OTHERS + _QUARANTINE,
+    5,
+    _GALLERIES + _ENCOUNTERS + _TEMPLATES + _OTHERS + _QUARANTINE,
     _create_default_gallery,
-    (_from_version_1, _from_version_2, _from_version_3),
+    (_from_version_1, _from_version_2, _from_version_3, _from_version_4),
 )

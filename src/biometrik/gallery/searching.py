@@ -25,6 +25,8 @@ Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.
 
 #: Faces that are asked for at first where all that are alike are wanted: most have none but their own.
 _NEIGHBOURS: Final = 8
+#: Faces that may be on their way to the index at once: many times the threads that a service writes with.
+_BEING_WRITTEN: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,10 @@ class Searchable:
     def __len__(self) -> int:
         """Return how many encounters can be found."""
         return len(self._members)
+
+    def make_room(self) -> None:
+        """See to it that what is being written can be taken in; raises StoreUnavailableError where a disk is full."""
+        self._index.make_room(_BEING_WRITTEN)
 
     def take_in(self, change: Change, features: Features) -> None:
         """Take in what was written of one encounter; without features where it has none or need not be found."""

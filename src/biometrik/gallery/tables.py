@@ -5,7 +5,7 @@ import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from biometrik.errors import (
     GalleryExistsError,
@@ -197,15 +197,70 @@ def write_encounter(connection: sqlite3.Connection, number: int, encounter: Enco
     )
 
 
+# --- templates: rows that never move, see schema.py --------------------------------------------------------------
+
+#: Most room that a template may leave unused in a slot that it takes over, as a part of its size: what is lost to
+#: prints, whose sizes differ; templates of faces all have one size.
+_MOST_UNUSED: Final = 1 / 8
+
+
+def keep_template(connection: sqlite3.Connection, number: int, ordinal: int, sealed: bytes) -> None:
+    """Keep a template of an encounter, in the smallest free slot that it fits well, else in a new one."""
+    size = len(sealed)
+    for slot, room in rows(
+        connection,
+        "free_slots",
+        "room_bytes BETWEEN ? AND ? ORDER BY room_bytes LIMIT 1",
+        (size, int(size * (1 + _MOST_UNUSED))),
+    ):
+        connection.execute("DELETE FROM free_slots WHERE slot = ?", (slot,))
+        connection.execute("UPDATE templates SET sealed = ? WHERE slot = ?", (sealed.ljust(room, b"\0"), slot))
+        break
+    else:
+        slot = connection.execute("INSERT INTO templates (sealed) VALUES (?)", (sealed,)).lastrowid
+    insert(connection, "encounter_templates", (number, ordinal, slot, size))
+
+
+def erase_templates(connection: sqlite3.Connection, subject_id: str) -> int:
+    """Overwrite the templates of a subject with zeros, and free their slots; returns how many there were."""
+    mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
+    (expected,) = connection.execute(
+        "SELECT total(templates) FROM encounters WHERE subject_id = ?", (subject_id,)
+    ).fetchone()
+    held = connection.execute(f"SELECT * FROM encounter_templates WHERE {mine}", (subject_id,)).fetchall()
+    connection.execute(f"DELETE FROM encounter_templates WHERE {mine}", (subject_id,))
+    slots = [row[2] for *row, crc in held if crc == _crc("encounter_templates", row)]
+    if len(slots) != expected:  # a damaged row may name somebody else's slot: then whatever slots nobody has
+        slots = [slot for (slot,) in connection.execute(_SLOTS_OF_NOBODY)]
+    for slot in slots:
+        connection.execute(
+            "UPDATE templates SET sealed = zeroblob(length(CAST(sealed AS BLOB))) WHERE slot = ?", (slot,)
+        )
+        for (room,) in connection.execute("SELECT length(sealed) FROM templates WHERE slot = ?", (slot,)).fetchall():
+            insert(connection, "free_slots", (slot, room))
+    return len(held)
+
+
+_SLOTS_OF_NOBODY: Final = (
+    "SELECT slot FROM templates"
+    " WHERE slot NOT IN (SELECT slot FROM encounter_templates) AND slot NOT IN (SELECT slot FROM free_slots)"
+)
+
+
 def sealed(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Sealed]:
     """Return the encounters that fit a condition with their templates, oldest first."""
     templates_of: dict[int, list[bytes]] = {}
-    for number, data in connection.execute(
-        "SELECT encounter, sealed FROM templates WHERE encounter IN"
+    for *row, crc, data in connection.execute(
+        "SELECT encounter, ordinal, slot, size_bytes, crc, sealed FROM encounter_templates LEFT JOIN templates"
+        " USING (slot) WHERE encounter IN"
         f" (SELECT number FROM encounters WHERE {_SERVED} AND {condition}) ORDER BY encounter, ordinal",
         parameters,
     ):
-        templates_of.setdefault(number, []).append(data if isinstance(data, bytes) else b"")  # else it is damage
+        if crc != _crc("encounter_templates", row):
+            raise _damaged("encounter_templates")
+        number, _, _, size = row
+        # Anything but bytes is damage.
+        templates_of.setdefault(number, []).append(data[:size] if isinstance(data, bytes) else b"")
     return [
         Sealed(number, encounter, tuple(templates_of.get(number, ())))
         for number, encounter in encounters(connection, condition, parameters).items()

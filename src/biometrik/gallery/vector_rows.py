@@ -17,6 +17,8 @@ from biometrik.errors import StoreDamagedError, StoreUnavailableError
 
 #: Rows are kept in blocks of this many, so that room is added without copying.
 BLOCK: Final = 1 << 16
+#: Slots for which a file takes room at a time: 2 MiB of vectors of 128, so that few enrolments wait for it.
+_ROOM: Final = 1 << 12
 
 
 class VectorRows(Protocol):
@@ -30,6 +32,9 @@ class VectorRows(Protocol):
 
     def erase(self, slot: int) -> None:
         """Leave nothing of a vector."""
+
+    def make_room(self, slots: int) -> None:
+        """See to it that slots below ``slots`` can be written, however full the disk becomes."""
 
 
 class MemoryRows:
@@ -70,6 +75,9 @@ class MemoryRows:
         number, row = divmod(slot, BLOCK)
         self._blocks[number][row] = 0.0
 
+    def make_room(self, slots: int) -> None:
+        """Nothing: memory that is missing is no answer that one can prepare for."""
+
 
 class DiskRows:
     """Vectors in a file of this process, which has no name: it is gone when the process ends, however that happens.
@@ -94,6 +102,7 @@ class DiskRows:
     def __init__(self, dimension: int, folder: Path) -> None:
         self._row = np.dtype([("vector", "<f4", (dimension,)), ("crc", "<u4")])
         self._folder = folder
+        self._room = 0  # slots for which the disk has given room
         with self._translated(), tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             self._file = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._file)
@@ -129,6 +138,15 @@ class DiskRows:
     def erase(self, slot: int) -> None:
         """See :class:`VectorRows`."""
         self._write(slot, bytes(self._row.itemsize))
+
+    def make_room(self, slots: int) -> None:
+        """See :class:`VectorRows`."""
+        if slots > self._room:
+            room = -(-slots // _ROOM) * _ROOM
+            size = self._row.itemsize
+            with self._translated():
+                os.posix_fallocate(self._file, self._room * size, (room - self._room) * size)
+            self._room = room
 
     def _write(self, first: int, data: bytes) -> None:
         rest, at = memoryview(data), first * self._row.itemsize

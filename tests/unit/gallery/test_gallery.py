@@ -65,6 +65,7 @@ def _gallery(
     index: str = "faiss-flat",
     *,
     quarantine: bool = False,
+    folder: Path | None = None,
 ) -> Gallery:
     def no_matcher() -> Comparator:
         raise AssertionError("nobody shows a print")
@@ -73,7 +74,7 @@ def _gallery(
     owns = (contract, "finger@1").__contains__
     return Gallery(
         store,
-        INDEXES.load(index)(D),
+        INDEXES.load(index)(D, folder),
         prints,
         owns=lambda template: owns(template.model_contract_id),
         features_of=features_of,
@@ -566,6 +567,37 @@ def test_a_refused_write_does_not_make_searches_wait_for_the_next_one(store: Sto
         gallery.erase("nobody")
     with store.quiet(), ThreadPoolExecutor(1) as pool:  # as a write under way holds others back
         assert pool.submit(_found, gallery, 1).result(timeout=5) == []
+
+
+def test_a_full_disk_of_vectors_refuses_before_anything_is_stored(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = _gallery(store, index="int8-certified", folder=tmp_path)
+    first = _enroll(gallery, "A-1", 1)
+    inactive = _enroll(gallery, "A-2", 2)
+    gallery.set_encounter_status(inactive, EncounterStatus.INACTIVE)
+    monkeypatch.setattr("biometrik.gallery.searching._BEING_WRITTEN", 5000)  # more than there is room for
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.posix_fallocate", full)
+        before = store.last_event()
+        for write in (
+            lambda: _enroll(gallery, "A-3", 3),
+            lambda: gallery.set_encounter_status(inactive, EncounterStatus.ACTIVE),
+            lambda: gallery.set_encounter_galleries(first, ["default"]),
+        ):
+            with pytest.raises(StoreUnavailableError, match="free space there, or keep vectors in memory"):
+                write()
+        assert store.last_event() == before
+        assert _found(gallery, 1) == ["A-1"]
+        gallery.set_encounter_status(first, EncounterStatus.INACTIVE)  # what takes no room goes on
+        gallery.erase("A-1")
+    _enroll(gallery, "A-3", 3)
+    assert _found(gallery, 3) == ["A-3"]
+    gallery.close()
 
 
 def test_an_index_that_fell_behind_answers_only_once_it_caught_up(

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,10 +132,35 @@ def test_what_follows_is_written_as_into_a_new_file(path: Path) -> None:
     created = store.create_gallery("desk", GalleryKind.WATCHLIST, legal_basis="Act 1", retention_days=9)
     store.set_galleries("e-1", ["desk", "default"], transaction_id="t-3")
     store.close()
-    assert _shell(path, "PRAGMA user_version") == [(4,)]
+    assert _shell(path, "PRAGMA user_version") == [(5,)]
     assert _shell(path, "SELECT gallery FROM galleries WHERE name = 'desk'") == [(4,)]  # 3 was given to "gone"
     store = SqliteStore.open(path)  # as its present version, with all checks
     assert store.gallery("desk") == replace(created.gallery, subjects=1, encounters=1)
+    store.close()
+
+
+def test_copies_that_older_versions_left_of_the_erased_are_gone(path: Path) -> None:
+    # What SQLite leaves in unused space of a page, put there by hand: between the pointers and the cells of the leaf.
+    stale = b"what is left of somebody"
+    data = bytearray(path.read_bytes())
+    start = data.index(TEMPLATE.to_bytes()) // 4096 * 4096
+    data[start + 100 : start + 100 + len(stale)] = stale
+    path.write_bytes(data)
+    store = SqliteStore.open(path)
+    assert all(stale not in file.read_bytes() for file in path.parent.iterdir())
+    (stored,) = store.scan()
+    assert stored.templates == (TEMPLATE,)
+    store.close()
+
+
+def test_damaged_templates_stay_damaged_and_those_of_others_come_along(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        tables.insert(connection, "encounters", (2, "e-2", "A-1", "ACTIVE", tables.text(AT), 1))
+        connection.execute("INSERT INTO templates VALUES (2, 0, 'text')")
+    store = SqliteStore.open(path)
+    assert store.stored("e-1").templates == (TEMPLATE,)
+    with pytest.raises(StoreDamagedError, match="e-2"):
+        store.stored("e-2")
     store.close()
 
 

@@ -91,6 +91,27 @@ def test_a_full_disk_and_a_missing_folder_are_named(tmp_path: Path, monkeypatch:
         rows.write(0, np.zeros((1, D), dtype=np.float32))
 
 
+def test_room_is_taken_ahead_and_its_lack_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = DiskRows(D, tmp_path)
+    size = rows._row.itemsize
+    rows.make_room(1)
+    assert os.fstat(rows._file).st_size == 4096 * size
+    assert os.fstat(rows._file).st_blocks * 512 >= 4096 * size  # given by the disk, not only promised
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "posix_fallocate", full)
+        rows.make_room(4096)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError, match="free space"):
+                rows.make_room(4097)
+    rows.make_room(4097)
+    assert os.fstat(rows._file).st_size == 8192 * size
+    MemoryRows(D).make_room(1)
+
+
 def test_a_write_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     rows = DiskRows(D, tmp_path)
     whole = os.pwrite

@@ -69,6 +69,11 @@ class Int8Certified(Index):
             like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
         like.remove(ids)
 
+    def make_room(self, count: int) -> None:
+        """See :class:`Index`."""
+        with self._lock:
+            self._rows.vectors.make_room(self._rows.top + count)
+
     def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
         return held

@@ -121,10 +121,8 @@ class SqliteStore(Store):
             encounter = new.encounter(encounter_id, at)
             tables.write_encounter(connection, number, encounter)
             tables.join(connection, number, new.galleries)
-            connection.executemany(
-                "INSERT INTO templates VALUES (?, ?, ?)",
-                [(number, ordinal, data) for ordinal, data in enumerate(sealed)],
-            )
+            for ordinal, data in enumerate(sealed):
+                tables.keep_template(connection, number, ordinal, data)
             own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
             details = {**new.details, **own}
             event = tables.record(connection, at, EventKind.ENROLLED, details, new.subject_id, encounter_id)
@@ -145,10 +143,10 @@ class SqliteStore(Store):
         def write(connection: sqlite3.Connection) -> ErasureCertificate:
             tables.subject_row(connection, subject_id)
             mine = "encounter IN (SELECT number FROM encounters WHERE subject_id = ?)"
+            templates = tables.erase_templates(connection, subject_id)
             gone = {
                 table: connection.execute(f"DELETE FROM {table} WHERE {condition}", (subject_id,)).rowcount
                 for table, condition in (
-                    ("templates", mine),
                     ("encounter_galleries", mine),
                     ("quarantine", mine),
                     ("encounters", "subject_id = ?"),
@@ -156,7 +154,7 @@ class SqliteStore(Store):
                 )
             }
             event = tables.last_event(connection) + 1
-            erased = certificate(subject_id, at, gone["encounters"], gone["templates"], event)
+            erased = certificate(subject_id, at, gone["encounters"], templates, event)
             own = {
                 "encounters": str(erased.encounters),
                 "templates": str(erased.templates),

@@ -418,7 +418,7 @@ def test_a_lost_template_names_its_encounter(tmp_path: Path) -> None:
     encounter_id = store.enroll(_new("A-1", 1, 2)).encounter.encounter_id
     store.close()
     with sqlite3.connect(path, isolation_level=None) as shell:
-        shell.execute("DELETE FROM templates WHERE ordinal = 1")
+        shell.execute("DELETE FROM encounter_templates WHERE ordinal = 1")
     shell.close()
     store = SqliteStore.open(path)
     with pytest.raises(StoreDamagedError, match=f"{encounter_id}.*expected 2 templates, got 1"):

@@ -16,6 +16,10 @@ class Pack(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """How many minutiae each template has, (T,)."""
+
     def part(self, start: int, stop: int) -> Self:
         """Return templates ``start`` to ``stop`` − 1; shares memory."""
 

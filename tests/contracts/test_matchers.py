@@ -236,6 +236,8 @@ def test_what_is_not_prepared_or_not_one_is_refused(matcher: Matcher[Any], rng: 
         matcher.search(one, one, limit=0)
 
     class Foreign(Prepared):
+        sizes = np.ones(1, dtype=np.int32)
+
         def __len__(self) -> int:
             return 1
 

@@ -27,6 +27,11 @@ class Prepared(abc.ABC):
     def __len__(self) -> int:
         """Return the number of templates."""
 
+    @property
+    @abc.abstractmethod
+    def sizes(self) -> NDArray[np.int32]:
+        """How many minutiae each template has, (T,)."""
+
     @abc.abstractmethod
     def part(self, start: int, stop: int) -> Self:
         """Return templates ``start`` to ``stop`` − 1; shares memory. For workers that share a search."""
@@ -178,12 +183,22 @@ class Matcher(abc.ABC, Generic[P]):
         return promise
 
     @final
-    def glance(self, probe: P, references: P, chosen: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return a guess as :meth:`screen` does, several times as quick and less sure, for galleries of many."""
+    def glance(
+        self, probe: P, references: P, chosen: NDArray[np.int64] | None = None, *, long: bool = False
+    ) -> NDArray[np.float32]:
+        """Return a guess as :meth:`screen` does, several times as quick and less sure, for galleries of many.
+
+        Parameters, errors and shape are those of :meth:`compare_many`, besides:
+
+        Parameters
+        ----------
+        long : bool
+            Look at twice as much of the probe, which takes twice the time.
+        """
         self._expect_one("probe", probe)
         chosen = self._checked_choice(references, chosen)
         promise = np.zeros(len(chosen), dtype=np.float32)
-        self._glance(probe, references, chosen, promise)
+        self._glance(probe, references, chosen, long, promise)
         return promise
 
     @final
@@ -267,7 +282,14 @@ class Matcher(abc.ABC, Generic[P]):
         """Fill ``promise`` for ``references[chosen]``; a matcher without a quicker guess compares in full."""
         self._compare_many(probe, references, chosen, promise)
 
-    def _glance(self, probe: P, references: P, chosen: NDArray[np.int64], promise: NDArray[np.float32]) -> None:
+    def _glance(
+        self,
+        probe: P,
+        references: P,
+        chosen: NDArray[np.int64],
+        long: bool,  # noqa: ARG002 - screening has no longer form
+        promise: NDArray[np.float32],
+    ) -> None:
         """Fill ``promise`` for ``references[chosen]``; a matcher without a quicker guess screens."""
         self._screen(probe, references, chosen, promise)
 

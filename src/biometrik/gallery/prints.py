@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -23,14 +24,20 @@ from biometrik.types import Modality, Trait
 _SEGMENT: Final = 4096
 #: Comparisons that are not worth starting threads for: about four milliseconds of screening.
 _FEW: Final = 2048
-#: Of the encounters that a probe meets, the share that is screened after a glance at all, and the share of candidates
-#: that is compared in full after screening; and the least numbers of them. Either stage then costs less than the
-#: glance at all: a template takes 0.1 µs there, 0.6 µs screened, where few lie scattered in memory, and 4 to 9 µs
-#: compared. Among the best 2 % a glance had all of 300 drawn mates (ADR 11).
+#: Of the encounters that a probe of several fingers meets, the share that is screened after a glance at all, and the
+#: share that is compared in full after screening; and the least numbers of them. Either stage then costs less than the
+#: glance at all: a template takes 0.08 µs there, 0.6 µs screened, where few lie scattered in memory, and 4 to 7 µs
+#: compared. What that loses is in ADR 11.
 _GLANCED_SHARE: Final = 0.02
 _GLANCED_LEAST: Final = 1000
-_PROMISING_SHARE: Final = 0.003
+_PROMISING_SHARE: Final = 0.005
 _PROMISING_LEAST: Final = 200
+#: How little a few templates of another size say of all such: as if so many more, a factor of e off, were as promising
+#: as the others. Without it the line goes through a mate that alone is small. In searches the spread is some hundreds.
+_DOUBT: Final = 10.0
+#: A probe of one finger has half the evidence of two at half the cost: each stage gives it twice as much, so that its
+#: search costs as much as that by two.
+_ALONE: Final = 2
 
 
 class Comparator(Protocol):
@@ -45,8 +52,8 @@ class Comparator(Protocol):
     def screen(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a quick guess of how promising they are."""
 
-    def glance(self, probe: Any, references: Any, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a quicker and less sure one."""
+    def glance(self, probe: Any, references: Any, chosen: NDArray[np.int64], *, long: bool) -> NDArray[np.float32]:
+        """Return a quicker and less sure one; a long glance takes twice the time."""
 
 
 _Act = Callable[[Any, Any, NDArray[np.int64]], NDArray[np.float32]]
@@ -72,9 +79,15 @@ class Comparisons:
 class _Segment:
     # Templates with their encounters' numbers and finger positions, in the order of positions: a finger's references
     # lie side by side, and a search reads memory from end to end. With fingers in turns a glance took longer by half.
+    # The logarithm of how many minutiae each has is kept for :func:`_levelled`.
     numbers: NDArray[np.int64]
     positions: NDArray[np.int8]
+    sizes: NDArray[np.float32]
     pack: Any
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.int64], positions: NDArray[np.int8], pack: Any) -> "_Segment":
+        return cls(numbers, positions, np.log(np.maximum(pack.sizes, 1, dtype=np.float32)), pack)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -140,7 +153,9 @@ class PrintIndex:
         lengths = [len(pack) for _, _, pack in rows]
         numbers = np.repeat(np.array([number for number, _, _ in rows], dtype=np.int64), lengths)
         positions = np.repeat(np.array([position for _, position, _ in rows], dtype=np.int8), lengths)
-        self._segments.append(_Segment(numbers, positions, self._comparator_of().pack([pack for _, _, pack in rows])))
+        self._segments.append(
+            _Segment.of(numbers, positions, self._comparator_of().pack([pack for _, _, pack in rows]))
+        )
         # As in a binary counter: sizes fall from segment to segment, and each template is copied a dozen times at most.
         while len(self._segments) > 1 and len(self._segments[-2]) <= len(self._segments[-1]):
             if len(self._segments[-2]) + len(self._segments[-1]) > _SEGMENT:
@@ -165,7 +180,7 @@ class PrintIndex:
                 continue
             edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
             pack = self._comparator_of().pack([segment.pack.part(start, stop) for start, stop in edges.tolist()])
-            shrunk = _Segment(segment.numbers[kept], segment.positions[kept], pack)
+            shrunk = _Segment.of(segment.numbers[kept], segment.positions[kept], pack)
             if left and len(left[-1]) + len(shrunk) <= _SEGMENT // 2:  # else small ones would pile up
                 left[-1] = self._joined([left[-1], shrunk])
             else:
@@ -202,14 +217,16 @@ class PrintIndex:
         if sum(len(rows) for errand in errands for rows in errand.rows) <= self._exhaustive_templates:
             return numbers, True
         comparator = self._comparator_of()
+        alone = sum(len(errand.probes) for errand in errands) == 1
+        more = _ALONE if alone else 1
         left = numbers
         for guess, share, fewest in (
-            (comparator.glance, _GLANCED_SHARE, _GLANCED_LEAST),
+            (partial(comparator.glance, long=alone), _GLANCED_SHARE, _GLANCED_LEAST),
             (comparator.screen, _PROMISING_SHARE, _PROMISING_LEAST),
         ):
-            wanted = max(least, fewest, round(share * len(numbers)))
+            wanted = max(least, more * fewest, round(more * share * len(numbers)))
             if wanted < len(left):
-                left = _promising(self._best(errands, guess, len(allowed)), left, wanted)
+                left = _promising(self._best(errands, guess, len(allowed), levelled=True), left, wanted)
                 errands = self._narrowed(errands, left, len(allowed))
         return left, len(left) == len(numbers)
 
@@ -229,7 +246,7 @@ class PrintIndex:
         allowed = np.zeros(int(numbers[-1]) + 1 if len(numbers) else 0, dtype=np.bool_)
         allowed[numbers] = True
         errands = self._errands(prints, allowed)
-        best = self._best(errands, self._comparator_of().compare_many, len(allowed)) if errands else []
+        best = self._best(errands, self._comparator_of().compare_many, len(allowed), levelled=False) if errands else []
         similar, pairs = {}, {}
         for errand, found in zip(errands, best, strict=True):
             own = [segment.numbers[rows] for segment, rows in zip(self._segments, errand.rows, strict=True)]
@@ -277,23 +294,33 @@ class PrintIndex:
             for errand in errands
         ]
 
-    def _best(self, errands: Sequence[_Errand], act: _Act, top: int) -> list[NDArray[np.float32]]:
+    def _best(self, errands: Sequence[_Errand], act: _Act, top: int, *, levelled: bool) -> list[NDArray[np.float32]]:
         # Of each errand, by number, the best of an encounter's pairs; NaN where it has none.
+        met = [
+            [(segment, rows) for segment, rows in zip(self._segments, errand.rows, strict=True) if len(rows)]
+            for errand in errands
+        ]
         tasks = [
-            (i, probe, segment, rows)
-            for i, errand in enumerate(errands)
-            for segment, rows in zip(self._segments, errand.rows, strict=True)
-            if len(rows)
+            (probe, segment, rows)
+            for errand, places in zip(errands, met, strict=True)
             for probe in errand.probes
+            for segment, rows in places
         ]
 
-        def run(task: tuple[int, Any, _Segment, NDArray[np.int64]]) -> NDArray[np.float32]:
-            _, probe, segment, rows = task
+        def run(task: tuple[Any, _Segment, NDArray[np.int64]]) -> NDArray[np.float32]:
+            probe, segment, rows = task
             return act(probe, segment.pack, rows)
 
+        found = _mapped(run, tasks)
         best = [np.full(top, np.nan, dtype=np.float32) for _ in errands]
-        for (i, _, segment, rows), values in zip(tasks, _mapped(run, tasks), strict=True):
-            np.fmax.at(best[i], segment.numbers[rows], values)
+        for own, errand, places in zip(best, errands, met, strict=True):
+            if not places:
+                continue
+            numbers = np.concatenate([segment.numbers[rows] for segment, rows in places])
+            sizes = np.concatenate([segment.sizes[rows] for segment, rows in places])
+            for _ in errand.probes:
+                values = np.concatenate(list(islice(found, len(places))))
+                np.fmax.at(own, numbers, _levelled(values, sizes) if levelled else values)
         return best
 
     def _numbers(self, errands: Sequence[_Errand], top: int) -> NDArray[np.int64]:
@@ -311,11 +338,22 @@ class PrintIndex:
             for start, stop in _runs(segment.positions)
         ]
         runs.sort(key=itemgetter(0))
-        return _Segment(
+        return _Segment.of(
             np.concatenate([segment.numbers[start:stop] for _, segment, start, stop in runs]),
             np.concatenate([segment.positions[start:stop] for _, segment, start, stop in runs]),
             self._comparator_of().pack([segment.pack.part(start, stop) for _, segment, start, stop in runs]),
         )
+
+
+def _levelled(promise: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
+    # A stranger with more minutiae has more chances that one of them looks like the probe's, and the best of n chances
+    # grows with the logarithm of n. Without what a least-squares line over it explains, a mate that shows little of its
+    # finger is not hidden behind whole prints of strangers.
+    along = sizes - np.float32(sizes.mean(dtype=np.float64))
+    spread = float((along * along).sum(dtype=np.float64))
+    slope = float((along * promise).sum(dtype=np.float64)) / (spread + _DOUBT)
+    level: NDArray[np.float32] = promise - np.float32(slope) * along
+    return level
 
 
 def _promising(promises: Sequence[NDArray[np.float32]], numbers: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

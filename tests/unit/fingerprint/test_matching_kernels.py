@@ -58,12 +58,14 @@ def test_kernels_equal_plain_python(rng: np.random.Generator, monkeypatch: pytes
     probe = matcher.prepare(first)
     references = matcher.pack([matcher.prepare(p) for p in (first, jittered(rng, first), drawn(rng, 12))])
     compiled = [act(probe, references) for act in (matcher.compare_many, matcher.screen, matcher.glance)]
+    compiled.append(matcher.glance(probe, references, long=True))
     pairs = matcher.align(probe, references.part(1, 2)).pairs
     _in_plain_python(monkeypatch)
     # math.sqrt and the like are of double precision there.
     np.testing.assert_allclose(matcher.compare_many(probe, references), compiled[0], atol=2e-4)
     np.testing.assert_allclose(matcher.screen(probe, references), compiled[1], rtol=1e-4)
     np.testing.assert_allclose(matcher.glance(probe, references), compiled[2], rtol=1e-4)
+    np.testing.assert_allclose(matcher.glance(probe, references, long=True), compiled[3], rtol=1e-4)
     np.testing.assert_array_equal(matcher.align(probe, references.part(1, 2)).pairs, pairs)
 
 
@@ -110,6 +112,15 @@ def test_a_glance_reads_sketches_only(rng: np.random.Generator) -> None:
     assert matcher.glance(probe, cylinders.Cylinders(packed._replace(sketch=turned)))[0] != expected
     assert matcher.glance(probe, cylinders.Cylinders(packed._replace(words=blank)))[0] == expected
     assert matcher.glance(probe, probe)[0] > 2 * expected
+
+
+def test_a_long_glance_adds_the_next_minutiae(rng: np.random.Generator) -> None:
+    matcher = CylinderMatcher()
+    reference = matcher.prepare(drawn(rng, 40))
+    for count, more in ((8, False), (16, False), (17, True), (32, True), (50, True)):
+        probe = matcher.prepare(drawn(rng, count))
+        short, long = (float(matcher.glance(probe, reference, long=long)[0]) for long in (False, True))
+        assert (long > short) if more else (long == short)
 
 
 def test_cosines_of_eighths_of_a_turn() -> None:

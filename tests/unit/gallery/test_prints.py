@@ -21,12 +21,16 @@ from biometrik.types import Modality, Trait
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A pack whose templates are numbers; the nearer two are, the more they are alike."""
+    """A pack whose templates are numbers; the nearer two are, the more they are alike. Below 0 they are small."""
 
     values: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        return np.where(self.values < 0, 10, 40).astype(np.int32)
 
     def part(self, start: int, stop: int) -> "Numbers":
         return Numbers(self.values[start:stop])
@@ -36,7 +40,7 @@ class Nearness:
     """A comparator of numbers; its quick guess sees whole numbers only, a glance nines."""
 
     def __init__(self) -> None:
-        self.glanced = self.screened = self.compared = 0
+        self.glanced = self.screened = self.compared = self.long = 0
 
     def pack(self, templates: Sequence[Numbers]) -> Numbers:
         return Numbers(np.concatenate([template.values for template in templates]))
@@ -49,8 +53,11 @@ class Nearness:
         self.screened += len(chosen)
         return alike(np.round(probe.values[0]), np.round(references.values[chosen]))
 
-    def glance(self, probe: Numbers, references: Numbers, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    def glance(
+        self, probe: Numbers, references: Numbers, chosen: NDArray[np.int64], *, long: bool
+    ) -> NDArray[np.float32]:
         self.glanced += len(chosen)
+        self.long += long
         return alike(np.round(probe.values[0] / 9), np.round(references.values[chosen] / 9))
 
 
@@ -183,6 +190,7 @@ def test_a_staged_search_screens_all_and_compares_the_promising(
     assert comparator.glanced == 20 * 2000
     assert comparator.screened == 20 * 2 * 20  # two per cent
     assert comparator.compared == 20 * 2 * 5
+    assert comparator.long == 0
     assert index.candidates(packs({2: [0.0]}), marks, 1)[1]  # one finger's thousand is not too many
     # Asked for as many as there are, nothing is left out.
     assert index.candidates(packs({2: [0.0], 7: [0.0]}), marks, 1000)[1]
@@ -221,9 +229,43 @@ def test_a_finger_that_few_have_is_found(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.usefixtures("_few_go_on")
+def test_a_finger_alone_is_looked_at_twice_as_long() -> None:
+    comparator = Nearness()
+    index = PrintIndex(lambda: comparator, exhaustive_templates=0)
+    index.add([(n, packs({2: [float(n)], 7: [float(n)]})) for n in range(1000)])
+    alone, _ = index.candidates(packs({2: [500.0]}), np.ones(1000, dtype=np.bool_), 1)
+    assert (comparator.long, comparator.glanced, comparator.screened, len(alone)) == (1, 1000, 40, 10)
+    both, _ = index.candidates(packs({2: [500.0], 7: [500.0]}), np.ones(1000, dtype=np.bool_), 1)
+    assert (comparator.long, comparator.glanced, comparator.screened, len(both)) == (1, 3000, 80, 5)
+
+
+class Crowded(Nearness):
+    """More minutiae look more alike, by chance: by more than a mate does."""
+
+    def screen(self, probe: Numbers, references: Numbers, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        return super().screen(probe, references, chosen) + 3 * np.log(references.sizes[chosen]).astype(np.float32)
+
+
+@pytest.mark.parametrize(("comparator", "small"), [(Crowded, 100), (Nearness, 1)])
+def test_a_small_print_is_found_among_whole_ones(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, comparator: type[Nearness], small: int
+) -> None:
+    monkeypatch.setattr(module, "_GLANCED_LEAST", 1000)
+    monkeypatch.setattr(module, "_PROMISING_LEAST", 5)
+    values = rng.uniform(1000, 5000, 1000)
+    values[:small] = -5000.0
+    values[0] = -1.0
+    index = PrintIndex(comparator, exhaustive_templates=0)
+    index.add([(n, packs({2: [value]})) for n, value in enumerate(values.tolist())])
+    found, _ = index.candidates(packs({2: [-1.0]}), np.ones(1000, dtype=np.bool_), 1)
+    assert len(found) == 10
+    assert 0 in found
+
+
+@pytest.mark.usefixtures("_few_go_on")
 def test_templates_that_are_all_alike_are_no_error() -> None:
     index = index_of({n: {2: [4.0]} for n in range(100)}, exhaustive=0)
-    assert len(index.candidates(packs({2: [9.0]}), np.ones(100, dtype=np.bool_), 1)[0]) == 5
+    assert len(index.candidates(packs({2: [9.0]}), np.ones(100, dtype=np.bool_), 1)[0]) == 10
 
 
 def test_threads_share_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ class Cylinders(Prepared):
     def __len__(self) -> int:
         return len(self.packed.key)
 
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        return self.packed.minutiae
+
     def part(self, start: int, stop: int) -> Self:
         """Return templates ``start`` to ``stop`` − 1; shares memory."""
         packed = self.packed
@@ -184,9 +188,14 @@ class CylinderMatcher(Matcher[Cylinders]):
         kernels.screen_many(probe.packed, references.packed, chosen, kernels.SCREENED, promise)
 
     def _glance(
-        self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
+        self,
+        probe: Cylinders,
+        references: Cylinders,
+        chosen: NDArray[np.int64],
+        long: bool,
+        promise: NDArray[np.float32],
     ) -> None:
-        kernels.glance_many(probe.packed, references.packed, chosen, promise)
+        kernels.glance_many(probe.packed, references.packed, chosen, (1 + long) * kernels.GLANCED, promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         scratch = self._scratch()

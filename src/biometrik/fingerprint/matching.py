@@ -308,9 +308,11 @@ class Matcher(abc.ABC, Generic[P]):
             return np.arange(len(references))
         if chosen.ndim != 1 or chosen.dtype != np.int64:
             raise InvalidInputError(f"chosen: expected (C,) int64, got {chosen.shape} {chosen.dtype}")
-        if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(references)):
+        # As unsigned numbers the negative ones are large: one pass where two would take a tenth of a glance.
+        if len(chosen) and chosen.view(np.uint64).max() >= len(references):
             raise InvalidInputError(f"chosen: expected 0..{len(references) - 1}, got {chosen.min()}..{chosen.max()}")
-        return chosen.copy()  # contiguous and writable, as the compiled kernels have it
+        # Contiguous and writable, as the compiled kernels have it.
+        return np.require(chosen, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
     def _expect(self, templates: Prepared) -> None:
         if not isinstance(templates, self.prepared):

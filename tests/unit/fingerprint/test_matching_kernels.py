@@ -13,6 +13,7 @@ from biometrik.fingerprint.kernels import (
     comparison,
     compiling,
     evidence,
+    fetching,
     glancing,
     lanes,
     layout,
@@ -43,7 +44,7 @@ def jittered(rng: np.random.Generator, print_: Minutiae) -> Minutiae:
 
 def _in_plain_python(patch: pytest.MonkeyPatch) -> None:
     # All kernels as the functions that they were before compilation, and NumPy twins of the lanes.
-    for room in (kernels, layout, pairing, support, registration, evidence, comparison, screening, glancing):
+    for room in (kernels, layout, pairing, support, registration, evidence, comparison, screening, glancing, fetching):
         for name, value in list(vars(room).items()):
             if hasattr(value, "py_func"):
                 patch.setattr(room, name, value.py_func)

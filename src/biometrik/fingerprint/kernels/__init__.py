@@ -3,8 +3,8 @@
 One comparison (:mod:`.comparison`) runs through stages, each a function that fills the caller's scratch and allocates
 nothing: pairs of minutiae with like codes (:mod:`.pairing`), how well any two pairs agree and the support of each pair
 by the others (:mod:`.support`), registration of one print on the other (:mod:`.registration`), and what it is all worth
-(:mod:`.evidence`). :mod:`.screening` is the quick guess before it, :mod:`.glancing` the quicker one before that.
-Kernels trust their input.
+(:mod:`.evidence`). :mod:`.screening` is the quick guess before it, :mod:`.glancing` the quicker one before that;
+:mod:`.fetching` asks for the next template. Kernels trust their input.
 
 Sums run in the order in which they are written, lane by lane (:mod:`.lanes`): no ``fastmath``, and similarities are the
 same to the last bit whatever the machine's registers. Constants are float32, else everything would become float64.

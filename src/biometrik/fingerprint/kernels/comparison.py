@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from biometrik.fingerprint.kernels.compiling import entrance, kernel
 from biometrik.fingerprint.kernels.evidence import evidence
+from biometrik.fingerprint.kernels.fetching import fetch_after
 from biometrik.fingerprint.kernels.layout import ONE, ZERO, Packed, Scratch
 from biometrik.fingerprint.kernels.pairing import ANYHOW, CONCENTRATION, UPRIGHT, candidates
 from biometrik.fingerprint.kernels.registration import fit, match, move
@@ -94,6 +95,7 @@ def compare_many(
     pairs = 0
     for i in range(len(chosen)):
         t = chosen[i]
+        fetch_after(references, chosen, i)
         if takes_second_part(probe, references, t):
             similarity[i], pairs = compare(references, t, probe, 0, normals, s)
         else:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from biometrik.fingerprint.descriptors import DIRECTIONS
 from biometrik.fingerprint.kernels.compiling import entrance
+from biometrik.fingerprint.kernels.fetching import fetch_after
 from biometrik.fingerprint.kernels.lanes import (
     LANES,
     count_bits,
-    fetch,
     greatest,
     larger,
     load,
@@ -33,8 +33,6 @@ SCREENED: Final = 24
 #: Similarities are compared as whole numbers with the minutia's place in the lower 8 bits.
 STEPS: Final = _f(1 << 20)
 UPPER: Final = _i(~255)
-#: Words of a cache line.
-_LINE: Final = 8
 
 
 @entrance
@@ -50,14 +48,7 @@ def screen_many(
         t = chosen[i]
         b0, b1 = references.offsets[t], references.offsets[t + 1]
         nb = b1 - b0
-        if i + 1 < len(chosen):  # after a glance the next one lies anywhere: most of the time was waiting for memory
-            after = chosen[i + 1]
-            for b in range(DIRECTIONS * references.offsets[after], DIRECTIONS * references.offsets[after + 1], _LINE):
-                fetch(references.words, b)
-            for b in range(references.offsets[after], references.offsets[after + 1], 2 * _LINE):
-                fetch(references.cos, b)
-                fetch(references.sin, b)
-                fetch(references.norm, b)
+        fetch_after(references, chosen, i)
         wb = references.words[DIRECTIONS * b0 : DIRECTIONS * b1]
         w0, w1, w2, w3 = wb[:nb], wb[nb : 2 * nb], wb[2 * nb : 3 * nb], wb[3 * nb : 4 * nb]
         cb, sb, norm_b = references.cos[b0:b1], references.sin[b0:b1], references.norm[b0:b1]

@@ -113,6 +113,31 @@ def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> No
     _save(figure, path)
 
 
+def found_by_cost(curves: Mapping[str, Sequence[Sequence[float]]], title: str, path: Path) -> None:
+    """Draw what a search keeps over what it costs.
+
+    Parameters
+    ----------
+    curves : mapping
+        Label → rows of (share that goes on, milliseconds of processor time, share of mates that are kept).
+    title : str
+        What was searched.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, (label, rows) in zip(_COLOURS, curves.items(), strict=False):
+        share, cost, kept = np.array(rows).T
+        axes.plot(cost, 100 * kept, color=colour, marker="o", label=label)
+        for point in zip(share, cost, kept, strict=True):
+            axes.annotate(f"{100 * point[0]:g} %", (point[1], 100 * point[2]), (4, -12), textcoords="offset points")
+    axes.set(xlabel="processor time, ms", ylabel="mates kept, %")
+    figure.suptitle(title, fontsize=10)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def latency_over_time(bins: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
     """Draw how long calls took while a load went on.
 

@@ -31,7 +31,9 @@ def test_a_gallery_goes_through_the_store_into_the_index(tmp_path: Path) -> None
         "drawn": [benchmark.Found(mate, staged, full) for mate, staged, full in drawn],
         "imaged": [benchmark.Found(6, 6, 6)],
     }
-    run = record("speed_search_finger", benchmark._result(index, seconds, times, found, [200, 300]))
+    by_share = benchmark._by_share(index, np.ones(4, dtype=np.bool_), [(2, {2: probe[2], 7: probe[2]})])
+    assert [row[::2] for row in by_share["one finger"]] == [[share, 1.0] for share in benchmark._SHARES]
+    run = record("speed_search_finger", benchmark._result(index, seconds, times, found, [200, 300], by_share))
     same, claimed, ratio, rate, load = run["bars"]
     assert (same["value"], same["passed"]) == (3 / 5, False)
     assert same["low"] < 3 / 5 < same["high"]
@@ -50,7 +52,7 @@ def test_wilsons_interval_is_his() -> None:
     # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998:
     # method 3 in table I.
     for count, of, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
-        np.testing.assert_allclose(benchmark._interval(count, of), (low, high), atol=5e-5)
+        np.testing.assert_allclose(benchmark.wilson(count, of), (low, high), atol=5e-5)
 
 
 def test_the_claim_is_not_above_what_was_recorded() -> None:

@@ -1,0 +1,28 @@
+"""The benchmark of real prints among drawn strangers, on drawn ones: both forms, and what it says of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import search_finger as benchmark
+from benchmarks.history import record
+from biometrik.fingerprint.matchers.cylinders import CylinderMatcher
+from biometrik.synthetic.templates import draw_identity, draw_template
+
+
+def test_prints_are_searched_among_strangers_and_each_other(tmp_path: Path) -> None:
+    matcher = CylinderMatcher()
+    strangers = matcher.prepare_many(benchmark._strangers(0)[:60])
+    drawn = [draw_template(draw_identity(7, finger), k) for finger in (0, 1) for k in (0, 1, 2)]
+    alone = draw_template(draw_identity(7, 2), 0)
+    found = benchmark.search(matcher, strangers, ["a", "a", "a", "b", "b", "b", "c"], [*drawn, alone])
+    # Nothing is left out of so few; the print without a mate has a stranger first.
+    assert found == {"probes": 7, "staged": 6, "exhaustive": 6, "same": 7, "compared": 66, "mates": 12, "kept": 12}
+    (bar,) = benchmark._bars({"leader": found | {"staged": 5}})
+    assert (bar.passed, bar.target, bar.value) == (False, 6 / 7, 5 / 7)
+    assert benchmark._bars({"nbis": found}) == ()
+    run = record("search_finger", benchmark.Result({"matcher": "cylinders", "strangers": 60}, {"nbis": found}, ()))
+    text = benchmark.render(json.loads(json.dumps(run)), tmp_path)
+    assert "| `nbis` | 7 | 6 | 6 (48.7 – 97.4 %) | 7 | 100.0 % |" in text
+    assert np.isclose(benchmark.wilson(6, 7)[0], 0.487, atol=1e-3)

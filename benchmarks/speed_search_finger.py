@@ -138,7 +138,7 @@ mated probes of both fingers. A staged search compares about
 {figures["compared"]:.0f} subjects in full. The best subject by the sum of its fingers' similarities counts. Of all
 staged searches, {100 * figures["recall"]["value"]:.2f} % have the mate first (95 % interval
 {100 * figures["recall"]["low"]:.2f} – {100 * figures["recall"]["high"]:.2f}, Wilson's); an answer claims
-{100 * figures["claimed"]:g} %.
+{100 * PrintIndex.recall_claimed:g} %.
 
 {table(columns, found)}
 
@@ -183,7 +183,6 @@ def _result(
     figures = {
         "found": rows,
         "recall": {"value": first / searches, "low": low, "high": high},
-        "claimed": index.recall_claimed,
         "seconds": {name: list(quartiles(list(values))) for name, values in times.items()},
         "compared": float(np.mean(compared)),
         "by_share": by_share,

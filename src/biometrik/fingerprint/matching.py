@@ -308,7 +308,7 @@ class Matcher(abc.ABC, Generic[P]):
             return np.arange(len(references))
         if chosen.ndim != 1 or chosen.dtype != np.int64:
             raise InvalidInputError(f"chosen: expected (C,) int64, got {chosen.shape} {chosen.dtype}")
-        # As unsigned numbers the negative ones are large: one pass where two would take a tenth of a glance.
+        # As unsigned numbers the negative ones are large: one pass over them in place of two.
         if len(chosen) and chosen.view(np.uint64).max() >= len(references):
             raise InvalidInputError(f"chosen: expected 0..{len(references) - 1}, got {chosen.min()}..{chosen.max()}")
         # Contiguous and writable, as the compiled kernels have it.

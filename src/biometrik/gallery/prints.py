@@ -117,12 +117,14 @@ class PrintIndex:
 
     Attributes
     ----------
-    recall_claimed : float
-        Share of mated searches by two fingers that have the mate first in a staged search: the lower end of the 95 %
-        interval that ``benchmarks/speed_search_finger.py`` recorded, rounded down.
+    recall_claimed, recall_claimed_alone : float
+        Share of mated searches, by two fingers and by one, that have the mate first in a staged search: the lower ends
+        of the 95 % intervals that ``benchmarks/speed_search_finger.py`` and ``search_finger.py`` recorded, rounded
+        down.
     """
 
     recall_claimed: Final = 0.99
+    recall_claimed_alone: Final = 0.94
 
     def __init__(self, comparator_of: Callable[[], Comparator], exhaustive_templates: int) -> None:
         self._comparator_of = comparator_of
@@ -230,6 +232,10 @@ class PrintIndex:
                 left = _promising(self._best(errands, guess, len(allowed), levelled=True), left, wanted)
                 errands = self._narrowed(errands, left, len(allowed))
         return left, len(left) == len(numbers)
+
+    def recall(self, prints: Mapping[int, Pack]) -> float:
+        """Return the recall that is claimed of a search by a probe's prints that is not exhaustive."""
+        return self.recall_claimed if sum(map(len, prints.values())) > 1 else self.recall_claimed_alone
 
     def compare(self, prints: Mapping[int, Pack], numbers: NDArray[np.int64]) -> Comparisons:
         """Return the similarities of encounters' prints and a probe's, each trait by itself.
@@ -405,8 +411,8 @@ def _marked(marks: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArray[np.
 
 
 def _mapped(run: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-    # Matchers compare without the interpreter lock. Each thread takes the next task that nobody has: handing them out
-    # one by one took a tenth of a search's processor time.
+    # Matchers compare without the interpreter lock. Each thread takes the next task that nobody has: a future for each
+    # of some hundred tasks took milliseconds.
     if sum(len(rows) for *_, rows in tasks) <= _FEW:
         return map(run, tasks)
     found: list[Any] = [None] * len(tasks)

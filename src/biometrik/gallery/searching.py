@@ -328,7 +328,7 @@ class Searchable:
                 compared=encounters if found.exhaustive else min(encounters, len(found.numbers)),
                 exact=found.exhaustive and (probe.vector is None or self._index.exact),
                 recall_claimed=min(
-                    1.0 if found.exhaustive else self._prints.recall_claimed,
+                    1.0 if found.exhaustive else self._prints.recall(probe.prints),
                     1.0 if probe.vector is None else self._index.recall_claimed,
                 ),
             )

@@ -19,10 +19,19 @@ def test_prints_are_searched_among_strangers_and_each_other(tmp_path: Path) -> N
     found = benchmark.search(matcher, strangers, ["a", "a", "a", "b", "b", "b", "c"], [*drawn, alone])
     # Nothing is left out of so few; the print without a mate has a stranger first.
     assert found == {"probes": 7, "staged": 6, "exhaustive": 6, "same": 7, "compared": 66, "mates": 12, "kept": 12}
-    (bar,) = benchmark._bars({"leader": found | {"staged": 5}})
+    drawn = benchmark.mated(matcher, strangers, 3)
+    assert (drawn["searches"], drawn["first"], drawn["kept"]) == (3, 3, 3)
+    claim, bar = benchmark._bars({"drawn": drawn, "real": {"leader": found | {"staged": 5}}})
+    assert (claim.passed, round(claim.value, 2)) == (False, 0.44)  # of three searches
     assert (bar.passed, bar.target, bar.value) == (False, 6 / 7, 5 / 7)
-    assert benchmark._bars({"nbis": found}) == ()
-    run = record("search_finger", benchmark.Result({"matcher": "cylinders", "strangers": 60}, {"nbis": found}, ()))
+    assert benchmark._bars({"drawn": drawn, "real": {"nbis": found}}) == (claim,)
+    run = record(
+        "search_finger",
+        benchmark.Result(
+            {"matcher": "cylinders", "strangers": 60, "claimed": 0.5}, {"drawn": drawn, "real": {"nbis": found}}, ()
+        ),
+    )
     text = benchmark.render(json.loads(json.dumps(run)), tmp_path)
     assert "| `nbis` | 7 | 6 | 6 (48.7 – 97.4 %) | 7 | 100.0 % |" in text
+    assert "in 3 of 3 searches" in text
     assert np.isclose(benchmark.wilson(6, 7)[0], 0.487, atol=1e-3)

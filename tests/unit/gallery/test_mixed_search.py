@@ -196,6 +196,8 @@ def test_staged_and_exhaustive_searches_find_the_same_mate(store: Store, monkeyp
             assert other.coverage.compared < 60
             assert (other.coverage.exact, other.coverage.recall_claimed) == (False, PrintIndex.recall_claimed)
             assert other.coverage.subjects == 300
+    alone = _search(staged, _probe(prints={2: [0.4]}), 3)
+    assert alone.coverage.recall_claimed == PrintIndex.recall_claimed_alone
     # Whoever asks for many gets them.
     assert len(_search(staged, _probe(prints={2: [0.0]}), 300).hits) == 300
 

@@ -280,6 +280,10 @@ class Device(abc.ABC):
     def _closing(self) -> None:  # noqa: B027
         """Do what a kind of device does before it is closed; in any thread, while a hook may run."""
 
+    def _has_ended(self) -> bool:
+        """Return whether nothing more will come until it is opened anew; asked after an operation that failed."""
+        return False
+
     @contextmanager
     def _operation(self, timeout_s: float, lease: Lease | None) -> Iterator[tuple[Deadline, Worker]]:
         # One operation: takes the device, gives it a deadline, turns every error into one of ours.
@@ -303,7 +307,8 @@ class Device(abc.ABC):
         except DeviceError as error:
             self._tell(EventKind.CAPTURE_FAILED, error.reason)
             self._taped(error, time.monotonic() - began)
-            if (isinstance(error, DeviceGoneError) or worker is self._stuck) and self._shut(DeviceState.GONE):
+            is_gone = isinstance(error, DeviceGoneError) or worker is self._stuck or self._has_ended()
+            if is_gone and self._shut(DeviceState.GONE):
                 self._tell(EventKind.GONE)
             raise
         finally:

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -76,6 +77,7 @@ def targets(stack: ExitStack, folder: Path, lane: int) -> tuple[Target, ...]:
             _sbi,
             _http,
             _rtsp,
+            _video,
             _folder_scanner,
             _folder_camera,
             _virtual_scanner,
@@ -154,6 +156,24 @@ def _saving(folder: Path, image: bytes) -> Callable[[Damage], None]:
         threading.Timer(0.02, write).start()
 
     return spoil
+
+
+def _video(stack: ExitStack, folder: Path, lane: int) -> Target:
+    intact, played = folder / "intact.avi", folder / "played.avi"
+    writer = cv2.VideoWriter(str(intact), cv2.VideoWriter.fourcc(*"MJPG"), 60.0, (128, 72))
+    for index in range(6):
+        writer.write(plain_frame(index))
+    writer.release()
+    shutil.copyfile(intact, played)
+    device = OpencvCamera.at(str(played))
+
+    def spoil(damage: Damage) -> None:
+        device.close()
+        played.write_bytes(damage(intact.read_bytes()))
+        with suppress(DeviceError):  # what is no video any more is not opened
+            device.open(timeout_s=_OPEN_S)
+
+    return Target("opencv file", device, spoil)
 
 
 # --- what is played ------------------------------------------------------------------------------------------------

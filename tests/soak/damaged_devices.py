@@ -1,5 +1,6 @@
 """What the fuzzing of drivers damages: a device of each driver, and what it hears, reads or plays."""
 
+import itertools
 import random
 import shutil
 import threading
@@ -22,6 +23,7 @@ from biometrik.imaging import decode_rgb
 from biometrik_hardware.camera.camera import Frame
 from biometrik_hardware.camera.drivers.folder import FolderCamera
 from biometrik_hardware.camera.drivers.opencv import OpencvCamera
+from biometrik_hardware.camera.drivers.sbi import SbiCamera
 from biometrik_hardware.camera.drivers.virtual import VirtualCamera
 from biometrik_hardware.device import Device
 from biometrik_hardware.errors import CaptureTimeoutError, DeviceError
@@ -47,6 +49,8 @@ Damage = Callable[[bytes], bytes]
 #: How long a fault of a script lasts, seconds: shorter and longer than a capture, and what is no time at all.
 _LASTS: Final = (0.0, 0.02, 0.3, -1.0, float("inf"), float("nan"))
 _OPEN_S: Final = 1.0
+#: Answers of a serial sensor before the first that is damaged: that there is a finger, that the image comes, its parts.
+_INTACT: Final = (0, 0, 1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def targets(stack: ExitStack, folder: Path, lane: int) -> tuple[Target, ...]:
         for make in (
             _zfm,
             _sbi,
+            _sbi_camera,
             _http,
             _rtsp,
             _video,
@@ -100,7 +105,7 @@ def libfprint(stack: ExitStack, folder: Path) -> Target:
     return target
 
 
-def _spoiling(emulator: FprintEmulator | ZfmEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
+def _spoiling(emulator: FprintEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
     return lambda damage: setattr(emulator, "damage", damage)
 
 
@@ -110,13 +115,25 @@ def _spoiling(emulator: FprintEmulator | ZfmEmulator | SbiEmulator | NetworkCame
 def _zfm(stack: ExitStack, folder: Path, lane: int) -> Target:
     emulator = stack.enter_context(ZfmEmulator(folder, width_px=32, height_px=32))
     emulator.finger = ridges(32, 32)
-    return Target("zfm", ZfmScanner.at(str(emulator.port), width_px=32, height_px=32), _spoiling(emulator))
+
+    def spoil(damage: Damage) -> None:
+        # A capture is a dialogue, and most of what can go wrong comes after its first answer.
+        rng, answers = _chance(damage), itertools.count()
+        intact = rng.choice(_INTACT) if rng is not None else 0
+        emulator.damage = lambda data: damage(data) if next(answers) >= intact else data
+
+    return Target("zfm", ZfmScanner.at(str(emulator.port), width_px=32, height_px=32), spoil)
 
 
 def _sbi(stack: ExitStack, folder: Path, lane: int) -> Target:
     emulator = stack.enter_context(SbiEmulator())
     emulator.finger = wave_of(FingerPosition.RIGHT_INDEX)
     return Target("sbi", SbiScanner.at(str(emulator.port), authorities=vendor()[0].pem), _spoiling(emulator))
+
+
+def _sbi_camera(stack: ExitStack, folder: Path, lane: int) -> Target:
+    emulator = stack.enter_context(SbiEmulator(plain_frame, fps=60.0))
+    return Target("sbi camera", SbiCamera.at(str(emulator.port), authorities=vendor()[0].pem), _spoiling(emulator))
 
 
 def _http(stack: ExitStack, folder: Path, lane: int) -> Target:

@@ -1,4 +1,4 @@
-"""How often this process was stopped and went on (SIGSTOP, SIGCONT): what ran meanwhile has no times worth a verdict."""
+"""How often this process was stopped and went on (SIGSTOP, SIGCONT): what ran meanwhile has no times to judge."""
 
 import signal
 import time

@@ -49,8 +49,8 @@ Damage = Callable[[bytes], bytes]
 #: How long a fault of a script lasts, seconds: shorter and longer than a capture, and what is no time at all.
 _LASTS: Final = (0.0, 0.02, 0.3, -1.0, float("inf"), float("nan"))
 _OPEN_S: Final = 1.0
-#: Answers of a serial sensor before the first that is damaged: that there is a finger, that the image comes, its parts.
-_INTACT: Final = (0, 0, 1, 2, 3, 4, 5)
+#: Answers of a serial sensor that are damaged one after the other: one, two, or all.
+_DAMAGED_ANSWERS: Final = (1, 2, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,11 @@ def _zfm(stack: ExitStack, folder: Path, lane: int) -> Target:
     emulator.finger = ridges(32, 32)
 
     def spoil(damage: Damage) -> None:
-        # A capture is a dialogue, and most of what can go wrong comes after its first answer.
+        # A capture is two answers, the second with the image; the driver asks again after a damaged one.
         rng, answers = _chance(damage), itertools.count()
-        intact = rng.choice(_INTACT) if rng is not None else 0
-        emulator.damage = lambda data: damage(data) if next(answers) >= intact else data
+        first = rng.randrange(2) if rng is not None else 0
+        last = first + rng.choice(_DAMAGED_ANSWERS) if rng is not None else first
+        emulator.damage = lambda data: damage(data) if first <= next(answers) < last else data
 
     return Target("zfm", ZfmScanner.at(str(emulator.port), width_px=32, height_px=32), spoil)
 

@@ -211,7 +211,15 @@ def _virtual_scanner(stack: ExitStack, folder: Path, lane: int) -> Target:
 def _virtual_camera(stack: ExitStack, folder: Path, lane: int) -> Target:
     name, shown = f"damaged camera {lane}", [_png(plain_frame(7))]
     stack.enter_context(BUS.plugged(name, VirtualCameraSetup(lambda _: decode_rgb(shown[0]), fps=60.0)))
-    return Target("virtual camera", VirtualCamera.at(name), _playing(name, shown))
+    device, play = VirtualCamera.at(name), _playing(name, shown)
+
+    def spoil(damage: Damage) -> None:
+        device.close()  # the script before may have told it to wait for ever
+        play(damage)
+        with suppress(DeviceError):
+            device.open(timeout_s=_OPEN_S)
+
+    return Target("virtual camera", device, spoil)
 
 
 def _playing(name: str, shown: list[bytes]) -> Callable[[Damage], None]:

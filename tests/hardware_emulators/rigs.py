@@ -90,6 +90,9 @@ class VendorProgram:
         What is on the images.
     """
 
+    every_s = 0.1
+    """Between two images, seconds."""
+
     def __init__(self, folder: Path, pixels: NDArray[np.uint8]) -> None:
         self.folder = folder
         self.saves = True
@@ -119,7 +122,7 @@ class VendorProgram:
 
     def _run(self) -> None:
         # As a careful program does: write aside, then rename.
-        while not self._ended.wait(0.1):
+        while not self._ended.wait(self.every_s):
             if not self.saves:
                 continue
             try:

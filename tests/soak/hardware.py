@@ -21,7 +21,7 @@ from typing import Any, Final
 from biometrik_hardware.camera.camera import Camera
 from biometrik_hardware.conformance import ALLOWANCE_S, Rig, in_use, more
 from biometrik_hardware.device import Device
-from biometrik_hardware.errors import CaptureTimeoutError, DeviceError, DeviceGoneError
+from biometrik_hardware.errors import CaptureTimeoutError, DeviceBusyError, DeviceError, DeviceGoneError
 from biometrik_hardware.events import DeviceState
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner
 from biometrik_hardware.outcomes import Retry
@@ -119,7 +119,9 @@ class Fuzzing:
             what, ended = _tried(target, random.Random(seed))
             with self._lock:
                 self._outcomes[target.name][ended] += 1
-            if ended != _LATE:
+            if ended == DeviceBusyError.reason:
+                target.device.close()  # libfprint counts one that works without a pause as hot; opened anew it is cool
+            elif ended != _LATE:
                 break
         return what
 

@@ -6,7 +6,6 @@ call ends by its deadline + 0.2 s whatever the hook does.
 """
 
 import abc
-import errno
 import logging
 import threading
 import time
@@ -16,18 +15,15 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, final
 
 from biometrik.errors import InvalidInputError
+from biometrik_hardware import failures
 from biometrik_hardware.deadline import Deadline, Interruption
 from biometrik_hardware.errors import (
-    CaptureCancelledError,
     CaptureTimeoutError,
-    DeviceAccessError,
     DeviceBusyError,
     DeviceError,
     DeviceGoneError,
-    DeviceNotFoundError,
     DeviceNotOpenError,
     DeviceProtocolError,
-    LeaseLostError,
 )
 from biometrik_hardware.events import DeviceEvent, DeviceInfo, DeviceKind, DeviceState, EventKind
 from biometrik_hardware.leases import Lease, LeaseBook, TakeoverRight
@@ -52,11 +48,6 @@ MAX_TIMEOUT_S: Final = 3600.0
 _CLOSE_S: Final = 1.0
 #: How long the thread is waited for when nothing runs in it any more, seconds.
 _STOP_S: Final = 0.2
-_GONE: Final = frozenset(
-    {errno.ENODEV, errno.ENXIO, errno.EIO, errno.EBADF, errno.EPIPE, errno.ENOENT, errno.ESHUTDOWN}
-)
-_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
-_TAKEN: Final = frozenset({errno.EBUSY, errno.EAGAIN})
 
 
 class Device(abc.ABC):
@@ -351,56 +342,27 @@ class Device(abc.ABC):
         except StuckError:
             self._stuck = worker
             if deadline.interruption is not None:
-                raise self._ended(deadline) from None
+                raise failures.of_deadline(name, deadline) from None
             raise DeviceGoneError(
                 f"{name}: expected an answer within {deadline.timeout_s:g} s, got a driver that hangs; unplug it"
             ) from None
         except DeviceError as error:
             if isinstance(error, CaptureTimeoutError) or deadline.interruption is not None:
-                raise self._ended(deadline) from error
+                raise failures.of_deadline(name, deadline) from error
             raise
         except TimeoutError as error:
-            raise self._ended(deadline) from error
+            raise failures.of_deadline(name, deadline) from error
         except OSError as error:
             if deadline.interruption is not None:
-                raise self._ended(deadline) from error
-            raise self._os_error(error, opening) from error
+                raise failures.of_deadline(name, deadline) from error
+            raise failures.of_system(name, error, opening=opening) from error
         except Exception as error:
             if deadline.interruption is not None:
-                raise self._ended(deadline) from error
+                raise failures.of_deadline(name, deadline) from error
             what = type(error).__name__
             raise DeviceProtocolError(
                 f"{name}: expected an answer in its protocol, got one that fails ({what})"
             ) from error
-
-    def _ended(self, deadline: Deadline) -> DeviceError:
-        # Why an operation ended without a result.
-        name = self.info.id
-        match deadline.interruption:
-            case Interruption.CANCELLED:
-                return CaptureCancelledError(f"{name}: cancelled")
-            case Interruption.CLOSED:
-                return DeviceNotOpenError(f"{name}: expected an open device, got one that was closed meanwhile")
-            case Interruption.LEASE_LOST:
-                return LeaseLostError(f"{name}: expected a lease in force, got one that was taken over")
-            case None if deadline.of_lease:
-                return LeaseLostError(f"{name}: expected a lease in force, got one that ran out; renew it in time")
-            case None:
-                return CaptureTimeoutError(f"{name}: expected an answer within {deadline.timeout_s:g} s, got none")
-
-    def _os_error(self, error: OSError, opening: bool) -> DeviceError:
-        name, number = self.info.id, error.errno
-        if number in _REFUSED:
-            return DeviceAccessError(
-                f"{name}: expected access, got {error.strerror}; add the user to the group that owns the device file"
-            )
-        if opening and number in _TAKEN:
-            return DeviceBusyError(f"{name}: expected a device that is free, got one that another program has open")
-        if opening and number in _GONE:
-            return DeviceNotFoundError(f"{name}: expected a device at this path, got none; plug it in")
-        # Whatever else the system says of an open device, it can no longer be relied on: open it anew.
-        reason = error.strerror or type(error).__name__
-        return DeviceGoneError(f"{name}: expected a device that answers, got {reason}; plug it in and open it again")
 
     def _shut(self, state: DeviceState) -> bool:
         # Whoever comes first closes; True for him.

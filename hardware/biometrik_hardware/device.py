@@ -37,7 +37,7 @@ class Tape(Protocol):
     """Takes what a device gives, with its time; :class:`biometrik_hardware.recording.Recorder` is one."""
 
     def took(self, outcome: object, seconds: float) -> None:
-        """Receive an image, a frame, a Retry or a DeviceError, and how long the operation took."""
+        """Receive an image, a frame, a Retry or a DeviceError, and how long it took; or a DeviceEvent, and 0."""
 
 
 _log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Device(abc.ABC):
 
     @final
     def record(self, tape: Tape | None) -> None:
-        """Hand what the device gives to a tape, from now on; None ends it. What is on it is biometric data."""
+        """Hand what the device gives, and its events, to a tape from now on; None ends it. It is biometric data."""
         self._tape = tape
 
     @final
@@ -314,11 +314,14 @@ class Device(abc.ABC):
         event = DeviceEvent(kind, self.info.id, detail)
         with self._lock:
             listeners = tuple(self._listeners)
-        for listener in listeners:
+        for listener in (*listeners, self._tape_event):
             try:
                 listener(event)
             except Exception:
                 _log.exception("%s: a listener failed on %s", self.info.id, kind.value)
+
+    def _tape_event(self, event: DeviceEvent) -> None:
+        self._taped(event, 0.0)
 
     def _taped(self, outcome: object, seconds: float) -> None:
         if (tape := self._tape) is not None:

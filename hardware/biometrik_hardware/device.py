@@ -6,7 +6,6 @@ call ends by its deadline + 0.2 s whatever the hook does.
 """
 
 import abc
-import errno
 import logging
 import threading
 import time
@@ -16,18 +15,15 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, final
 
 from biometrik.errors import InvalidInputError
+from biometrik_hardware import failures
 from biometrik_hardware.deadline import Deadline, Interruption
 from biometrik_hardware.errors import (
-    CaptureCancelledError,
     CaptureTimeoutError,
-    DeviceAccessError,
     DeviceBusyError,
     DeviceError,
     DeviceGoneError,
-    DeviceNotFoundError,
     DeviceNotOpenError,
     DeviceProtocolError,
-    LeaseLostError,
 )
 from biometrik_hardware.events import DeviceEvent, DeviceInfo, DeviceKind, DeviceState, EventKind
 from biometrik_hardware.leases import Lease, LeaseBook, TakeoverRight
@@ -41,7 +37,7 @@ class Tape(Protocol):
     """Takes what a device gives, with its time; :class:`biometrik_hardware.recording.Recorder` is one."""
 
     def took(self, outcome: object, seconds: float) -> None:
-        """Receive an image, a frame, a Retry or a DeviceError, and how long the operation took."""
+        """Receive an image, a frame, a Retry or a DeviceError, and how long it took; or a DeviceEvent, and 0."""
 
 
 _log = logging.getLogger(__name__)
@@ -52,11 +48,6 @@ MAX_TIMEOUT_S: Final = 3600.0
 _CLOSE_S: Final = 1.0
 #: How long the thread is waited for when nothing runs in it any more, seconds.
 _STOP_S: Final = 0.2
-_GONE: Final = frozenset(
-    {errno.ENODEV, errno.ENXIO, errno.EIO, errno.EBADF, errno.EPIPE, errno.ENOENT, errno.ESHUTDOWN}
-)
-_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
-_TAKEN: Final = frozenset({errno.EBUSY, errno.EAGAIN})
 
 
 class Device(abc.ABC):
@@ -206,7 +197,7 @@ class Device(abc.ABC):
 
     @final
     def record(self, tape: Tape | None) -> None:
-        """Hand what the device gives to a tape, from now on; None ends it. What is on it is biometric data."""
+        """Hand what the device gives, and its events, to a tape from now on; None ends it. It is biometric data."""
         self._tape = tape
 
     @final
@@ -280,6 +271,10 @@ class Device(abc.ABC):
     def _closing(self) -> None:  # noqa: B027
         """Do what a kind of device does before it is closed; in any thread, while a hook may run."""
 
+    def _has_ended(self) -> bool:
+        """Return whether nothing more will come until it is opened anew; asked after an operation that failed."""
+        return False
+
     @contextmanager
     def _operation(self, timeout_s: float, lease: Lease | None) -> Iterator[tuple[Deadline, Worker]]:
         # One operation: takes the device, gives it a deadline, turns every error into one of ours.
@@ -303,7 +298,8 @@ class Device(abc.ABC):
         except DeviceError as error:
             self._tell(EventKind.CAPTURE_FAILED, error.reason)
             self._taped(error, time.monotonic() - began)
-            if (isinstance(error, DeviceGoneError) or worker is self._stuck) and self._shut(DeviceState.GONE):
+            is_gone = isinstance(error, DeviceGoneError) or worker is self._stuck or self._has_ended()
+            if is_gone and self._shut(DeviceState.GONE):
                 self._tell(EventKind.GONE)
             raise
         finally:
@@ -318,11 +314,14 @@ class Device(abc.ABC):
         event = DeviceEvent(kind, self.info.id, detail)
         with self._lock:
             listeners = tuple(self._listeners)
-        for listener in listeners:
+        for listener in (*listeners, self._tape_event):
             try:
                 listener(event)
             except Exception:
                 _log.exception("%s: a listener failed on %s", self.info.id, kind.value)
+
+    def _tape_event(self, event: DeviceEvent) -> None:
+        self._taped(event, 0.0)
 
     def _taped(self, outcome: object, seconds: float) -> None:
         if (tape := self._tape) is not None:
@@ -346,56 +345,27 @@ class Device(abc.ABC):
         except StuckError:
             self._stuck = worker
             if deadline.interruption is not None:
-                raise self._ended(deadline) from None
+                raise failures.of_deadline(name, deadline) from None
             raise DeviceGoneError(
                 f"{name}: expected an answer within {deadline.timeout_s:g} s, got a driver that hangs; unplug it"
             ) from None
         except DeviceError as error:
             if isinstance(error, CaptureTimeoutError) or deadline.interruption is not None:
-                raise self._ended(deadline) from error
+                raise failures.of_deadline(name, deadline) from error
             raise
         except TimeoutError as error:
-            raise self._ended(deadline) from error
+            raise failures.of_deadline(name, deadline) from error
         except OSError as error:
             if deadline.interruption is not None:
-                raise self._ended(deadline) from error
-            raise self._os_error(error, opening) from error
+                raise failures.of_deadline(name, deadline) from error
+            raise failures.of_system(name, error, opening=opening) from error
         except Exception as error:
             if deadline.interruption is not None:
-                raise self._ended(deadline) from error
+                raise failures.of_deadline(name, deadline) from error
             what = type(error).__name__
             raise DeviceProtocolError(
                 f"{name}: expected an answer in its protocol, got one that fails ({what})"
             ) from error
-
-    def _ended(self, deadline: Deadline) -> DeviceError:
-        # Why an operation ended without a result.
-        name = self.info.id
-        match deadline.interruption:
-            case Interruption.CANCELLED:
-                return CaptureCancelledError(f"{name}: cancelled")
-            case Interruption.CLOSED:
-                return DeviceNotOpenError(f"{name}: expected an open device, got one that was closed meanwhile")
-            case Interruption.LEASE_LOST:
-                return LeaseLostError(f"{name}: expected a lease in force, got one that was taken over")
-            case None if deadline.of_lease:
-                return LeaseLostError(f"{name}: expected a lease in force, got one that ran out; renew it in time")
-            case None:
-                return CaptureTimeoutError(f"{name}: expected an answer within {deadline.timeout_s:g} s, got none")
-
-    def _os_error(self, error: OSError, opening: bool) -> DeviceError:
-        name, number = self.info.id, error.errno
-        if number in _REFUSED:
-            return DeviceAccessError(
-                f"{name}: expected access, got {error.strerror}; add the user to the group that owns the device file"
-            )
-        if opening and number in _TAKEN:
-            return DeviceBusyError(f"{name}: expected a device that is free, got one that another program has open")
-        if opening and number in _GONE:
-            return DeviceNotFoundError(f"{name}: expected a device at this path, got none; plug it in")
-        # Whatever else the system says of an open device, it can no longer be relied on: open it anew.
-        reason = error.strerror or type(error).__name__
-        return DeviceGoneError(f"{name}: expected a device that answers, got {reason}; plug it in and open it again")
 
     def _shut(self, state: DeviceState) -> bool:
         # Whoever comes first closes; True for him.

@@ -43,7 +43,7 @@ class DeviceState(Enum):
     READY = "READY"
     CAPTURING = "CAPTURING"
     GONE = "GONE"
-    """Unplugged, or hung; it can be opened again when it is back."""
+    """Unplugged or hung, or a camera whose stream broke; it can be opened again when it is back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a device gave, with its timing and its faults, kept in a folder and played again on any machine.
 
+``steps.jsonl`` holds the outcomes, which are played again; ``events.jsonl`` what was told besides, to be read.
 A recording holds biometric data: it is made of synthetic samples, or with a consent whose reference it carries, and
 whoever made it keeps and deletes it. It is played by the virtual drivers::
 
@@ -30,7 +31,7 @@ from biometrik.fingers import FingerPosition, FingerprintImage, Impression
 from biometrik.imaging import decode_rgb, read_file
 from biometrik_hardware.camera.camera import Frame
 from biometrik_hardware.errors import CaptureTimeoutError, DeviceGoneError, DeviceProtocolError
-from biometrik_hardware.events import DeviceInfo, DeviceKind
+from biometrik_hardware.events import DeviceEvent, DeviceInfo, DeviceKind, EventKind
 from biometrik_hardware.outcomes import Retry, RetryReason
 from biometrik_hardware.virtual_bus import Fault, Trouble, VirtualCameraSetup, VirtualScannerSetup
 
@@ -42,6 +43,8 @@ _FAULTS: Final = {
     CaptureTimeoutError.reason: Trouble.NO_FINGER,
 }
 
+#: Events whose detail names people or programs.
+_OF_LEASES: Final = frozenset(kind for kind in EventKind if kind.value.startswith("LEASE_"))
 #: What reading a damaged recording raises: of JSON that is none or nested without end, and of values that do not fit.
 _DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -97,10 +100,15 @@ class Recorder:
         (folder / "about.json").write_text(json.dumps(about, indent=1), "utf-8")
 
     def took(self, outcome: object, seconds: float) -> None:
-        """Write one outcome; what an application did to itself is left out."""
+        """Write an outcome or an event; what an application did to itself is no outcome, and names are left out."""
         with self._lock:
-            step: dict[str, Any] = {"at_s": round(time.monotonic() - self._began, 4), "took_s": round(seconds, 4)}
+            at_s = round(time.monotonic() - self._began, 4)
+            step: dict[str, Any] = {"at_s": at_s, "took_s": round(seconds, 4)}
             match outcome:
+                case DeviceEvent():
+                    detail = "" if outcome.kind in _OF_LEASES else outcome.detail
+                    self._append("events.jsonl", {"at_s": at_s, "kind": outcome.kind.value, "detail": detail})
+                    return
                 case FingerprintImage():
                     step |= {
                         "file": self._saved(outcome.pixels),
@@ -116,8 +124,11 @@ class Recorder:
                     step |= {"fault": outcome.reason}
                 case _:
                     return
-            with (self._folder / "steps.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(step) + "\n")
+            self._append("steps.jsonl", step)
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _saved(self, pixels: NDArray[np.uint8]) -> str:
         name = f"{next(self._numbers):05d}.png"

@@ -15,7 +15,7 @@ _MAX_BYTES: Final = 32 << 20
 _LOOK_S: Final = 0.02
 #: Longest silence within an answer, seconds.
 _SILENCE_S: Final = 2.0
-_HOST: Final = "127.0.0.1"
+HOST: Final = "127.0.0.1"
 
 
 class SbiService:
@@ -62,7 +62,7 @@ class SbiService:
             The answer is not HTTP, not JSON, or too long.
         """
         patience_s = max(0.001, min(deadline.remaining_s, _SILENCE_S))
-        connection = http.client.HTTPConnection(_HOST, self.port, timeout=patience_s)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=patience_s)
         try:
             connection.request(verb, path, json.dumps(request), {"Content-Type": "application/json"})
             while not select.select([connection.sock], [], [], 0)[0]:
@@ -103,7 +103,7 @@ def answers(port: int, deadline: Deadline) -> bool:
     """Return whether something listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(max(0.001, min(deadline.remaining_s, 0.05)))
-        return probe.connect_ex((_HOST, port)) == 0
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def now() -> str:

@@ -79,7 +79,7 @@ _TEXTS: Final[Mapping[Guidance, tuple[str, str]]] = {
     Guidance.HEAD_UPRIGHT: ("Hold your head upright", "Tegakkan kepala"),
     Guidance.STAND_STILL: ("Stand still", "Jangan bergerak"),
     Guidance.UNCOVER_FACE: ("Uncover your face", "Buka penutup wajah"),
-    # Said by devices that measure it; nothing in this library does (ADR 19).
+    # Nothing measures them yet (ADR 19); words for a caller that does.
     Guidance.OPEN_EYES: ("Open your eyes", "Buka mata"),
     Guidance.CLOSE_MOUTH: ("Close your mouth", "Tutup mulut"),
     Guidance.MORE_LIGHT: ("More light is needed", "Perlu lebih banyak cahaya"),

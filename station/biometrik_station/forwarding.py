@@ -8,6 +8,7 @@ from typing import Final
 from biometrik import wire
 from biometrik.client.channels import Channel
 from biometrik.client.operations import Operation, Operations, content
+from biometrik.duplicates import DedupePolicy
 from biometrik.errors import (
     BiometrikError,
     DatabaseLockedError,
@@ -76,6 +77,7 @@ def request_of(
     missing: Sequence[MissingSample] = (),
     galleries: Sequence[str] | None = None,
     override: str = "",
+    dedupe: DedupePolicy | None = None,
     context: RequestContext | None = None,
 ) -> pb.EnrollRequest:
     """Return an enrolment as it is kept and sent; arguments as of :meth:`biometrik.client.Client.enroll`.
@@ -87,7 +89,7 @@ def request_of(
     for sample, message in zip(samples, presented, strict=True):
         if message.WhichOneof("kind") == "sample" and message.sample.WhichOneof("content") is None:
             message.sample.data = content(sample)
-    request = operations.enroll(subject_id, presented, galleries, override, context, missing).request
+    request = operations.enroll(subject_id, presented, galleries, override, context, missing, dedupe).request
     assert isinstance(request, pb.EnrollRequest)
     return request
 

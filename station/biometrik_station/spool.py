@@ -209,7 +209,7 @@ class Spool:
 
     def _check_room(self, size: int) -> None:
         max_entries, max_bytes = self._bounds
-        kept = [path.stat().st_size for path in (*_entries(self._folder), *_entries(self._aside))]
+        kept = [_size(path) for path in (*_entries(self._folder), *_entries(self._aside))]
         if len(kept) >= max_entries or sum(kept) + size > max_bytes:
             raise QueueFullError(
                 f"spool: expected at most {max_entries} entries and {max_bytes} bytes, got more; send what waits"
@@ -240,8 +240,14 @@ def _entries(folder: Path) -> list[Path]:
 def _kept(path: Path, why: str = "") -> Kept:
     nanoseconds = int(path.name.partition("-")[0])
     since = datetime.fromtimestamp(min(nanoseconds / 1e9, 253_402_300_799), UTC)  # the last second of the year 9999
-    size = path.stat().st_size if path.exists() else 0
-    return Kept(path.name, since, size, why)
+    return Kept(path.name, since, _size(path), why)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # another program had its answer meanwhile
+        return 0
 
 
 def _reason(path: Path) -> str:

@@ -421,6 +421,33 @@ def test_the_terminal_needs_no_station_beside_it_and_shows_the_subject_what_to_d
         assert {max(picture.width_px, picture.height_px) for picture in shown} == {480}
 
 
+def test_the_terminal_enrols_while_the_service_is_away_and_it_arrives_once(
+    station: StationProcess, tmp_path: Path
+) -> None:
+    key, config = tmp_path / "spool.key", tmp_path / "spool.toml"
+    key.touch(0o600)
+    key.write_text("5f" * 32)
+    config.write_text(f'discover = false\n[spool]\nfolder = "{tmp_path / "spool"}"\nkey = "{key}"\n')
+    keep = ("--keep", "--config", str(config), "--station", station.address)
+    with ServerProcess(tmp_path) as server:
+        address = server.address
+    answer, _ = enroll("A-1", "--finger", "right_index", "--face", *keep, "--server", address)
+    assert (answer["outcome"], answer["encounter_id"]) == ("KEPT", "")
+    assert {row["standing"] for row in answer["traits"]} == {"TAKEN"}
+    with ServerProcess(tmp_path, listen=address) as server, server.client() as office:
+        command = ["station", "forward", "--config", str(config), "--server", address, "--json"]
+        for forwarded in (1, 0):
+            result = CliRunner().invoke(app, command)
+            assert result.exit_code == 0, result.output
+            assert len(json.loads(result.stdout)["forwarded"]) == forwarded
+        answer, _ = enroll("A-2", "--finger", "right_index", *keep, "--server", address)
+        assert answer["outcome"] == "ENROLLED"
+        for subject, templates in (("A-1", 2), ("A-2", 1)):
+            (encounter,) = office.subject(subject).encounters
+            assert encounter.templates == templates
+    assert list((tmp_path / "spool").glob("*.entry")) == []
+
+
 def test_ctrl_c_gives_the_device_and_the_session_back(station: StationProcess, tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "[limits]\nmax_sessions = 1\n") as server, station.station() as devices:
         devices.script(SCANNER, Fault(Trouble.NO_FINGER))

@@ -67,6 +67,30 @@ def test_a_recording_plays_what_was_captured_with_faults_and_time(tmp_path: Path
         assert two_s > 0.9 * one_s  # never sooner; how much later is the machine's affair
 
 
+def test_events_are_written_with_their_time_and_without_names(tmp_path: Path) -> None:
+    folder = tmp_path / "recording"
+    setup = VirtualScannerSetup(wave_of, (Fault(Trouble.RETRY, reason=RetryReason.PRESS_HARDER),), approach_s=0.0)
+    with BUS.plugged("watched", setup):
+        scanner = VirtualScanner.at("watched")
+        scanner.record(Recorder(folder, INFO, Origin.SYNTHETIC))
+        lease = scanner.lease("counter 3", 60.0)
+        scanner.open(lease=lease)
+        scanner.capture(timeout_s=1.0, lease=lease)
+        scanner.release(lease)
+        scanner.close()
+    text = (folder / "events.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [(row["kind"], row["detail"]) for row in rows] == [
+        ("LEASE_GRANTED", ""),
+        ("OPENED", ""),
+        ("CAPTURE_STARTED", "UNKNOWN"),
+        ("RETRY", "PRESS_HARDER"),
+        ("LEASE_RELEASED", ""),
+        ("CLOSED", ""),
+    ]
+    assert all(one["at_s"] <= two["at_s"] for one, two in pairwise(rows))
+
+
 def test_frames_come_back_at_their_time(tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     with BUS.plugged("camera", VirtualCameraSetup(picture, fps=50.0)), VirtualCamera.at("camera") as camera:

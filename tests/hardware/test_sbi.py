@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,10 @@ from biometrik_hardware.errors import (
     DeviceNotFoundError,
     DeviceProtocolError,
 )
-from biometrik_hardware.fingerprint.drivers import sbi
 from biometrik_hardware.fingerprint.drivers.sbi import SbiScanner
 from biometrik_hardware.jws import Trust
 from biometrik_hardware.outcomes import Retry, RetryReason
+from biometrik_hardware.sbi_device import discovered
 from tests.hardware_emulators.rigs import wave_of
 from tests.hardware_emulators.sbi import SERIAL, SbiEmulator, Signer, encoded, vendor
 
@@ -55,12 +56,13 @@ def test_a_signed_image_is_captured(emulator: SbiEmulator) -> None:
     assert 2000 < request["timeout"] < 3000
 
 
-def test_devices_are_discovered_on_their_ports(emulator: SbiEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sbi, "PORTS", range(emulator.port, emulator.port + 1))
-    (info,) = SbiScanner.discover()
-    assert (info.path, info.vendor, info.model, info.serial) == (f"{emulator.port}/{SERIAL}", "Test", "One", SERIAL)
+def test_devices_are_discovered_on_their_ports(emulator: SbiEmulator) -> None:
+    ports = range(emulator.port, emulator.port + 1)
+    ((path, found),) = discovered("Finger", ports)
+    assert (path, found.vendor, found.model, found.serial) == (f"{emulator.port}/{SERIAL}", "Test", "One", SERIAL)
+    assert list(discovered("Face", ports)) == []
     emulator.damage = lambda body: b"<html>"
-    assert list(SbiScanner.discover()) == []
+    assert list(discovered("Finger", ports)) == []
 
 
 @pytest.mark.parametrize("name", ["transactionId", "bioType", "purpose", "env", "bioValue", "digitalId"])
@@ -123,6 +125,38 @@ def test_codes_that_mean_try_again_and_nobody(emulator: SbiEmulator) -> None:
         with pytest.raises(CaptureTimeoutError):
             device.capture(timeout_s=0.4)
         assert len(emulator.requests) > 2  # asked again while there was time
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("env", "Developer", DeviceAccessError),
+        ("env", "None", DeviceAccessError),
+        ("purpose", "Auth", DeviceAccessError),
+        ("deviceStatus", "Not Registered", DeviceAccessError),
+        ("digitalId", "e30", DeviceProtocolError),
+        ("digitalId", None, DeviceProtocolError),
+    ],
+)
+def test_a_device_that_does_not_prove_to_be_the_one_wanted_is_not_opened(
+    emulator: SbiEmulator, name: str, value: Any, expected: type[DeviceError]
+) -> None:
+    emulator.alter_info = lambda info: info.update({name: value})
+    with pytest.raises(expected):
+        scanner(emulator).open()
+
+
+def test_a_device_whose_information_is_forged_is_not_opened(emulator: SbiEmulator) -> None:
+    stranger = Signer("stranger", authority=True)
+    with pytest.raises(DeviceProtocolError, match="trusted"):
+        scanner(emulator, authorities=stranger.pem).open()
+
+
+def test_authorities_may_be_a_file(emulator: SbiEmulator, tmp_path: Path) -> None:
+    file = tmp_path / "authorities.pem"
+    file.write_bytes(vendor()[0].pem)
+    with scanner(emulator, authorities=str(file)) as device:  # as a station's settings name it
+        assert isinstance(device.capture(timeout_s=2.0), FingerprintImage)
 
 
 def test_without_authorities_nothing_is_opened(emulator: SbiEmulator) -> None:

@@ -20,7 +20,7 @@ from biometrik_hardware.errors import (
     DeviceNotOpenError,
     DeviceProtocolError,
 )
-from biometrik_hardware.events import DeviceInfo, DeviceKind, EventKind
+from biometrik_hardware.events import DeviceInfo, DeviceKind, DeviceState, EventKind
 from biometrik_hardware.fingerprint.drivers.virtual import VirtualScanner
 from biometrik_hardware.inventory import Inventory, device, driver
 from biometrik_hardware.outcomes import Retry, RetryReason
@@ -148,8 +148,13 @@ def test_a_camera_comes_back_by_itself_where_it_is_told_to() -> None:
 )
 def test_a_stream_that_fails_says_why(trouble: Trouble, expected: type[Exception]) -> None:
     setup = VirtualCameraSetup(picture, (Fault(Trouble.SMEAR), Fault(trouble)), fps=50.0)
-    with BUS.plugged("v", setup), VirtualCamera.at("v") as camera, pytest.raises(expected):
-        read_on(camera, 3)
+    with BUS.plugged("v", setup), VirtualCamera.at("v") as camera:
+        with pytest.raises(expected):
+            read_on(camera, 3)
+        assert camera.state is DeviceState.GONE  # and not at rest, with an error for every reader
+        BUS.replug("v")
+        camera.open()
+        assert camera.read(timeout_s=1.0).pixels.size
 
 
 def test_a_frame_that_is_none_is_the_drivers_fault() -> None:

@@ -90,6 +90,9 @@ class VendorProgram:
         What is on the images.
     """
 
+    every_s = 0.1
+    """Between two images, seconds."""
+
     def __init__(self, folder: Path, pixels: NDArray[np.uint8]) -> None:
         self.folder = folder
         self.saves = True
@@ -119,7 +122,7 @@ class VendorProgram:
 
     def _run(self) -> None:
         # As a careful program does: write aside, then rename.
-        while not self._ended.wait(0.1):
+        while not self._ended.wait(self.every_s):
             if not self.saves:
                 continue
             try:
@@ -228,6 +231,35 @@ def sbi(folder: Path) -> Iterator[Rig]:
         yield _SbiRig(emulator)
 
 
+class _SbiCameraRig:
+    def __init__(self, emulator: SbiEmulator) -> None:
+        self._emulator = emulator
+
+    def device(self) -> Device:
+        return CAMERAS.load("sbi").at(str(self._emulator.port), authorities=vendor()[0].pem)
+
+    def present(self) -> None:
+        self._emulator.streams = True
+
+    def absent(self) -> bool:
+        self._emulator.streams = False
+        return True
+
+    def unplug(self) -> bool:
+        self._emulator.unplug()
+        return True
+
+    def replug(self) -> None:
+        self._emulator.plug()
+
+
+@contextmanager
+def sbi_camera(folder: Path) -> Iterator[Rig]:
+    """A vendor's device service with a face camera."""
+    with SbiEmulator(picture) as emulator:
+        yield _SbiCameraRig(emulator)
+
+
 class _FprintRig:
     def __init__(self, emulator: FprintEmulator) -> None:
         self._emulator = emulator
@@ -268,6 +300,7 @@ RIGS: Final[dict[tuple[DeviceKind, str], MakeRig]] = {
     (DeviceKind.CAMERA, "virtual"): virtual_camera,
     (DeviceKind.CAMERA, "opencv"): network_camera,
     (DeviceKind.CAMERA, "folder"): folder_camera,
+    (DeviceKind.CAMERA, "sbi"): sbi_camera,
 }
 
 

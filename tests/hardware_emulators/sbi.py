@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import itertools
 import json
+import select
 import socket
 import threading
 import time
@@ -11,13 +13,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from numpy.typing import NDArray
+from PIL import Image
 
 from biometrik.fingers import FingerprintImage
 from biometrik.formats import iso19794_4
@@ -94,9 +100,24 @@ def vendor() -> tuple[Signer, Signer]:
 
 
 class SbiEmulator:
-    """Answers discovery and registration capture; a context manager."""
+    """Answers discovery, device information, registration capture and stream; a context manager.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    frames : callable or None
+        Index → (H, W, 3) uint8 RGB, of a face camera; None for a finger scanner.
+    fps : float
+        Frames a second.
+    """
+
+    def __init__(self, frames: Callable[[int], NDArray[np.uint8]] | None = None, fps: float = 50.0) -> None:
+        self._frames, self._fps = frames, fps
+        self.streams = True
+        """False: the stream stays up and nothing comes."""
+        self.ends_after: int | None = None
+        """Frames after which the service ends a stream by itself."""
+        self.alter_info: Callable[[dict[str, Any]], None] = lambda info: None
+        """Changes what is signed of the device."""
         self.finger: FingerprintImage | None = None
         self.code = "0"
         """Error code of the next captures."""
@@ -105,7 +126,7 @@ class SbiEmulator:
         self.forge: Callable[[dict[str, Any]], None] = lambda capture: None
         """Changes what was signed."""
         self.damage: Callable[[bytes], bytes] = lambda body: body
-        """Changes the body of every answer."""
+        """Changes the body of every answer, and each part of a stream."""
         self.status = "Ready"
         self.requests: list[dict[str, Any]] = []
         self.port = 0
@@ -144,6 +165,15 @@ class SbiEmulator:
             def do_RCAPTURE(self) -> None:
                 self._reply(emulator._capture)
 
+            def do_MOSIPDINFO(self) -> None:
+                self._reply(emulator._info)
+
+            def do_STREAM(self) -> None:
+                emulator.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                with suppress(OSError):  # nobody looks any more
+                    emulator._stream(self.connection)
+                self.close_connection = True
+
             def _reply(self, answer: Callable[[dict[str, Any]], Any]) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 body = emulator.damage(json.dumps(answer(request)).encode())
@@ -178,11 +208,15 @@ class SbiEmulator:
         with suppress(OSError):  # its other side was quicker
             connection.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def _type(self) -> str:
+        return "Finger" if self._frames is None else "Face"
+
     def _identity(self) -> dict[str, Any]:
-        return {"serialNo": SERIAL, "make": "Test", "model": "One", "type": "Finger", "deviceSubType": "Single"}
+        return {"serialNo": SERIAL, "make": "Test", "model": "One", "type": self._type, "deviceSubType": "Single"}
 
     def _discovery(self, request: dict[str, Any]) -> Any:
-        if request["type"] not in ("Finger", "Biometric Device"):
+        if request["type"] not in (self._type, "Biometric Device"):
             return []
         return [
             {
@@ -198,6 +232,44 @@ class SbiEmulator:
                 "error": {"errorCode": "0", "errorInfo": "Success"},
             }
         ]
+
+    def _info(self, request: dict[str, Any]) -> Any:
+        _, device = vendor()
+        info = {
+            "deviceId": "7",
+            "deviceStatus": self.status,
+            "certification": "L0",
+            "serviceVersion": "0.9.5",
+            "deviceSubId": ["0"],
+            "callbackId": f"http://127.0.0.1:{self.port}/",
+            "digitalId": device.token(self._identity()),
+            "specVersion": ["0.9.5"],
+            "env": "Production",
+            "purpose": "Registration",
+        }
+        self.alter_info(info)
+        return [{"deviceInfo": device.token(info), "error": {"errorCode": "0", "errorInfo": "Success"}}]
+
+    def _stream(self, viewer: socket.socket) -> None:
+        viewer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=--BoundaryString\r\n\r\n")
+        for index in itertools.count():
+            if index == self.ends_after:
+                return
+            while True:
+                time.sleep(1 / self._fps)
+                if self._server is None or select.select([viewer], [], [], 0)[0]:
+                    return  # unplugged, or nobody looks any more
+                if self.streams:
+                    break
+            assert self._frames is not None
+            jpeg = BytesIO()
+            Image.fromarray(self._frames(index)).save(jpeg, "JPEG", quality=90)
+            data = jpeg.getvalue()
+            head = (
+                "--BoundaryString\r\nAccess-Control-Allow-Origin:*\r\nContent-Type:image/jpeg\r\n"
+                f"Content-Length:{len(data)}\r\n\r\n"
+            )
+            viewer.sendall(self.damage(head.encode() + data + b"\r\n"))
 
     def _capture(self, request: dict[str, Any]) -> Any:
         self.requests.append(request)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.history import HISTORY, Bar, Result, append, record
-from tests.soak import formats, full_disk, gallery_writes, hardware, service, store, weak_line
+from tests.soak import formats, full_disk, gallery_writes, hardware, service, station, store, weak_line
 
 
 class Run(Protocol):
@@ -106,6 +106,13 @@ SOAKS: Final = {
     ),
     "store_full_disk": Soak(
         "a disk that fills while four threads write", "disks", count=300, chunk=1, open=full_disk.filling
+    ),
+    "station_sigkill": Soak(
+        "a counter's program killed while it keeps and forwards enrolments",
+        "kills",
+        count=200,
+        chunk=1,
+        open=station.killing,
     ),
     "weak_line": Soak(
         "a service behind 64 kbit/s, 2 s and 5 % loss", "rounds", count=5, chunk=1, open=weak_line.opened

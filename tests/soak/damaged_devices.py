@@ -1,5 +1,6 @@
 """What the fuzzing of drivers damages: a device of each driver, and what it hears, reads or plays."""
 
+import itertools
 import random
 import shutil
 import threading
@@ -10,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,6 +23,7 @@ from biometrik.imaging import decode_rgb
 from biometrik_hardware.camera.camera import Frame
 from biometrik_hardware.camera.drivers.folder import FolderCamera
 from biometrik_hardware.camera.drivers.opencv import OpencvCamera
+from biometrik_hardware.camera.drivers.sbi import SbiCamera
 from biometrik_hardware.camera.drivers.virtual import VirtualCamera
 from biometrik_hardware.device import Device
 from biometrik_hardware.errors import CaptureTimeoutError, DeviceError
@@ -46,6 +49,8 @@ Damage = Callable[[bytes], bytes]
 #: How long a fault of a script lasts, seconds: shorter and longer than a capture, and what is no time at all.
 _LASTS: Final = (0.0, 0.02, 0.3, -1.0, float("inf"), float("nan"))
 _OPEN_S: Final = 1.0
+#: Answers of a serial sensor that are damaged one after the other: one, two, or all.
+_DAMAGED_ANSWERS: Final = (1, 2, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,10 @@ def targets(stack: ExitStack, folder: Path, lane: int) -> tuple[Target, ...]:
         for make in (
             _zfm,
             _sbi,
+            _sbi_camera,
             _http,
             _rtsp,
+            _video,
             _folder_scanner,
             _folder_camera,
             _virtual_scanner,
@@ -98,7 +105,7 @@ def libfprint(stack: ExitStack, folder: Path) -> Target:
     return target
 
 
-def _spoiling(emulator: FprintEmulator | ZfmEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
+def _spoiling(emulator: FprintEmulator | SbiEmulator | NetworkCameraEmulator) -> Callable[[Damage], None]:
     return lambda damage: setattr(emulator, "damage", damage)
 
 
@@ -108,13 +115,26 @@ def _spoiling(emulator: FprintEmulator | ZfmEmulator | SbiEmulator | NetworkCame
 def _zfm(stack: ExitStack, folder: Path, lane: int) -> Target:
     emulator = stack.enter_context(ZfmEmulator(folder, width_px=32, height_px=32))
     emulator.finger = ridges(32, 32)
-    return Target("zfm", ZfmScanner.at(str(emulator.port), width_px=32, height_px=32), _spoiling(emulator))
+
+    def spoil(damage: Damage) -> None:
+        # A capture is two answers, the second with the image; the driver asks again after a damaged one.
+        rng, answers = _chance(damage), itertools.count()
+        first = rng.randrange(2) if rng is not None else 0
+        last = first + rng.choice(_DAMAGED_ANSWERS) if rng is not None else first
+        emulator.damage = lambda data: damage(data) if first <= next(answers) < last else data
+
+    return Target("zfm", ZfmScanner.at(str(emulator.port), width_px=32, height_px=32), spoil)
 
 
 def _sbi(stack: ExitStack, folder: Path, lane: int) -> Target:
     emulator = stack.enter_context(SbiEmulator())
     emulator.finger = wave_of(FingerPosition.RIGHT_INDEX)
     return Target("sbi", SbiScanner.at(str(emulator.port), authorities=vendor()[0].pem), _spoiling(emulator))
+
+
+def _sbi_camera(stack: ExitStack, folder: Path, lane: int) -> Target:
+    emulator = stack.enter_context(SbiEmulator(plain_frame, fps=60.0))
+    return Target("sbi camera", SbiCamera.at(str(emulator.port), authorities=vendor()[0].pem), _spoiling(emulator))
 
 
 def _http(stack: ExitStack, folder: Path, lane: int) -> Target:
@@ -156,6 +176,24 @@ def _saving(folder: Path, image: bytes) -> Callable[[Damage], None]:
     return spoil
 
 
+def _video(stack: ExitStack, folder: Path, lane: int) -> Target:
+    intact, played = folder / "intact.avi", folder / "played.avi"
+    writer = cv2.VideoWriter(str(intact), cv2.VideoWriter.fourcc(*"MJPG"), 60.0, (128, 72))
+    for index in range(6):
+        writer.write(plain_frame(index))
+    writer.release()
+    shutil.copyfile(intact, played)
+    device = OpencvCamera.at(str(played))
+
+    def spoil(damage: Damage) -> None:
+        device.close()
+        played.write_bytes(damage(intact.read_bytes()))
+        with suppress(DeviceError):  # what is no video any more is not opened
+            device.open(timeout_s=_OPEN_S)
+
+    return Target("opencv file", device, spoil)
+
+
 # --- what is played ------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +211,15 @@ def _virtual_scanner(stack: ExitStack, folder: Path, lane: int) -> Target:
 def _virtual_camera(stack: ExitStack, folder: Path, lane: int) -> Target:
     name, shown = f"damaged camera {lane}", [_png(plain_frame(7))]
     stack.enter_context(BUS.plugged(name, VirtualCameraSetup(lambda _: decode_rgb(shown[0]), fps=60.0)))
-    return Target("virtual camera", VirtualCamera.at(name), _playing(name, shown))
+    device, play = VirtualCamera.at(name), _playing(name, shown)
+
+    def spoil(damage: Damage) -> None:
+        device.close()  # the script before may have told it to wait for ever
+        play(damage)
+        with suppress(DeviceError):
+            device.open(timeout_s=_OPEN_S)
+
+    return Target("virtual camera", device, spoil)
 
 
 def _playing(name: str, shown: list[bytes]) -> Callable[[Damage], None]:

@@ -1,28 +1,33 @@
 """Devices that answer with damaged bytes, and cables pulled in the middle of captures, by the thousand.
 
 ``scripts/soak`` calls :func:`fuzzing` and :func:`unplugging`. Whatever the other side sends, an operation ends by its
-deadline + 0.2 s with a result or a DeviceError, and the device works again when the line does.
+deadline + 0.2 s with a result or a DeviceError, and the device works again when the line does. What fails while the
+whole process is stopped is done again, see :mod:`tests.soak.halts`.
 """
 
 import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from biometrik_hardware.camera.camera import Camera
 from biometrik_hardware.conformance import ALLOWANCE_S, Rig, in_use, more
 from biometrik_hardware.device import Device
-from biometrik_hardware.errors import CaptureTimeoutError, DeviceError, DeviceGoneError
+from biometrik_hardware.errors import CaptureTimeoutError, DeviceBusyError, DeviceError, DeviceGoneError
 from biometrik_hardware.events import DeviceState
 from biometrik_hardware.fingerprint.scanner import FingerprintScanner
+from biometrik_hardware.outcomes import Retry
 from tests.hardware_emulators.rigs import here
 from tests.soak.damaged_devices import Target, libfprint, targets
+from tests.soak.halts import Halts, counted
 
 _TIMEOUT_S: Final = 0.15
 _TRIES: Final = 3
@@ -30,6 +35,7 @@ _TRIES: Final = 3
 _SETTLES_S: Final = 15.0
 _EXTREMES: Final = (b"\x00", b"\xff", b"\xef\x01", b"\xff\xff\xff\xff", b"-1", b"99999999999", b"null", b"\r\n\r\n")
 
+_LATE: Final = "late"
 #: Devices of each driver that are fuzzed beside each other.
 _LANES: Final = 4
 
@@ -65,58 +71,89 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+class Fuzzing:
+    """Captures from damaged lines, and counts what comes of it.
+
+    Parameters
+    ----------
+    lanes : list of lists of Target
+        The same targets in each lane; the lanes run beside each other.
+    pool : ThreadPoolExecutor
+        With a thread for each target.
+    halts : Halts
+        Of this process.
+    """
+
+    def __init__(self, lanes: list[list[Target]], pool: ThreadPoolExecutor, halts: Halts) -> None:
+        self._lanes, self._pool, self._halts = lanes, pool, halts
+        self._outcomes = {target.name: Counter[str]() for target in lanes[0]}
+        self._lock = threading.Lock()
+
+    def __call__(self, count: int, seed: int, start: int, /) -> list[Failure]:
+        """Capture ``count`` times from a damaged line of each driver."""
+        lanes = len(self._lanes)
+        runs = [
+            self._pool.submit(self._fuzzed, target, range(start + (lane - start) % lanes, start + count, lanes), seed)
+            for lane, row in enumerate(self._lanes)
+            for target in row
+        ]
+        return [failure for each in runs for failure in each.result()]
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """How the captures of each driver ended, and how often the process was stopped."""
+        with self._lock:
+            outcomes = {name: dict(sorted(counts.items())) for name, counts in self._outcomes.items()}
+        return {"outcomes": outcomes, "halts": self._halts.count}
+
+    def _fuzzed(self, target: Target, indices: range, seed: int) -> list[Failure]:
+        failures = []
+        for index in indices:
+            what = self._halts.none_during(partial(self._failure_of, target, f"{seed}:{target.name}:{index}"))
+            failures += [Failure(index, target.name, what)] if what else []
+        return failures
+
+    def _failure_of(self, target: Target, seed: str) -> str:
+        # A driver that is late is late again with the same damage; a machine that is busy with something else is not.
+        for _ in range(_TRIES):
+            what, ended = _tried(target, random.Random(seed))
+            with self._lock:
+                self._outcomes[target.name][ended] += 1
+            if ended == DeviceBusyError.reason:
+                target.device.close()  # libfprint counts one that works without a pause as hot; opened anew it is cool
+            elif ended != _LATE:
+                break
+        return what
+
+
 @contextmanager
-def fuzzing() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+def fuzzing() -> Iterator[Fuzzing]:
     """Set emulators up; what is yielded captures ``count`` times from a damaged line of each driver.
 
     Several devices of each driver run beside each other, because most of the time is spent waiting for what does not
     come.
     """
     with ExitStack() as stack:
+        halts = stack.enter_context(counted())
         lanes = []
         for lane in range(_LANES):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            lanes += [(lane, target) for target in targets(stack, folder, lane)]
-
-        pool = stack.enter_context(ThreadPoolExecutor(len(lanes)))
-
-        def run(count: int, seed: int, start: int = 0) -> list[Failure]:
-            runs = [
-                pool.submit(_fuzzed, target, range(start + (lane - start) % _LANES, start + count, _LANES), seed)
-                for lane, target in lanes
-            ]
-            return [failure for each in runs for failure in each.result()]
-
-        yield run
+            lanes.append(list(targets(stack, folder, lane)))
+        pool = stack.enter_context(ThreadPoolExecutor(sum(map(len, lanes))))
+        yield Fuzzing(lanes, pool, halts)
 
 
 @contextmanager
-def fuzzing_libfprint() -> Iterator[Callable[[int, int, int], list[Failure]]]:
+def fuzzing_libfprint() -> Iterator[Fuzzing]:
     """The same for libfprint, by itself, because what it hears could end the process; raises where there is none."""
     with ExitStack() as stack:
+        halts = stack.enter_context(counted())
         target = libfprint(stack, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        yield lambda count, seed, start: _fuzzed(target, range(start, start + count), seed)
+        yield Fuzzing([[target]], stack.enter_context(ThreadPoolExecutor(1)), halts)
 
 
-def _fuzzed(target: Target, indices: range, seed: int) -> list[Failure]:
-    failures = []
-    for index in indices:
-        what = _failure_of(target, f"{seed}:{target.name}:{index}")
-        failures += [Failure(index, target.name, what)] if what else []
-    return failures
-
-
-def _failure_of(target: Target, seed: str) -> str:
-    # A driver that is late is late again with the same damage; a machine that is busy with something else is not.
-    for _ in range(_TRIES):
-        what, is_late = _tried(target, random.Random(seed))
-        if not is_late:
-            break
-    return what
-
-
-def _tried(target: Target, rng: random.Random) -> tuple[str, bool]:
-    # What went wrong, and whether it was only late.
+def _tried(target: Target, rng: random.Random) -> tuple[str, str]:
+    # What went wrong, and how the capture ended.
     device = target.device
     try:
         if device.state is not DeviceState.READY:
@@ -124,13 +161,16 @@ def _tried(target: Target, rng: random.Random) -> tuple[str, bool]:
             _open_in_time(device)
         target.spoil(lambda data: damaged(data, rng))
         began = time.monotonic()
-        with suppress(DeviceError):
-            _capture(device, _TIMEOUT_S)
+        try:
+            ended = _capture(device, _TIMEOUT_S)
+        except DeviceError as error:
+            ended = error.reason
         taken = time.monotonic() - began
     except Exception as error:
-        return f"{type(error).__name__}: {error}", False
-    is_late = taken > _TIMEOUT_S + ALLOWANCE_S
-    return f"took {taken:.2f} s of {_TIMEOUT_S} s, {_TRIES} times" if is_late else "", is_late
+        return f"{type(error).__name__}: {error}", "failed"
+    if taken > _TIMEOUT_S + ALLOWANCE_S:
+        return f"took {taken:.2f} s of {_TIMEOUT_S} s, {_TRIES} times", _LATE
+    return "", ended
 
 
 def _open_in_time(device: Device) -> None:
@@ -147,18 +187,19 @@ def _open_in_time(device: Device) -> None:
             time.sleep(0.1)
 
 
-def _capture(device: Device, timeout_s: float) -> None:
+def _capture(device: Device, timeout_s: float) -> str:
     if isinstance(device, FingerprintScanner):
-        device.capture(timeout_s=timeout_s)
-    else:
-        assert isinstance(device, Camera)
-        device.read(timeout_s=timeout_s)
+        return "retry" if isinstance(device.capture(timeout_s=timeout_s), Retry) else "taken"
+    assert isinstance(device, Camera)
+    device.read(timeout_s=timeout_s)
+    return "taken"
 
 
 @contextmanager
 def unplugging() -> Iterator[Callable[[int, int, int], list[Failure]]]:
     """Set a rig up for every driver; what is yielded pulls ``count`` cables, the drivers in turn."""
     with ExitStack() as stack:
+        halts = stack.enter_context(counted())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rigs: list[tuple[str, Rig, Device]] = []
         for (kind, name), make in here().items():
@@ -176,7 +217,8 @@ def unplugging() -> Iterator[Callable[[int, int, int], list[Failure]]]:
             failures = []
             for index in range(start, start + count):
                 name, rig, device = rigs[index % len(rigs)]
-                what = _pulled(rig, device, random.Random(f"{seed}:{index}").uniform(0.0, 0.1)) or _left(before)
+                after_s = random.Random(f"{seed}:{index}").uniform(0.0, 0.1)
+                what = halts.none_during(partial(_pulled, rig, device, after_s)) or _left(before)
                 failures += [Failure(index, name, what)] if what else []
             return failures
 

@@ -146,7 +146,8 @@ class Camera(Device):
         DeviceBusyError
             Somebody else has the camera, or it is in the middle of something.
         DeviceError
-            The camera is closed or gone, or broke its protocol.
+            The camera is closed or gone, or broke its protocol: its stream has ended, and it counts as gone until it is
+            opened anew.
         """
         began = time.monotonic()
         with self._operation(timeout_s, lease) as (deadline, _):
@@ -182,6 +183,10 @@ class Camera(Device):
         with self._slot:
             if self._grabbing is not None:
                 self._grabbing.interrupt(Interruption.CLOSED)
+
+    def _has_ended(self) -> bool:
+        with self._slot:
+            return self._failure is not None
 
     def _stream(self) -> None:
         index, good_after = 0, time.monotonic() + self._settle_s

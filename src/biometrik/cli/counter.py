@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Protocol
 
-from biometrik.client import CaptureMoment, Client, Finalized, StationClient, StationDevice, StationLease
+from biometrik.client import CaptureMoment, Finalized, OpenedSession, StationClient, StationDevice, StationLease
 from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError, InvalidInputError, ProtocolError
 from biometrik.fingers import FingerPosition
@@ -62,6 +62,74 @@ class Desk(Protocol):
 
     def ask(self, question: str) -> str:
         """Return the operator's words, "" for none; asked only where attended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An enrolment that waits on this machine for the service.
+
+    Parameters
+    ----------
+    subject_id : str
+        Whose.
+    traits : tuple of TraitState
+        Every trait, in the order asked for.
+    """
+
+    subject_id: str
+    traits: tuple[TraitState, ...]
+
+
+class Office(Protocol):
+    """Who decides: the service, through a :class:`biometrik.client.Client`, or this machine while it is away."""
+
+    def open_session(
+        self,
+        subject_id: str,
+        wanted: Sequence[Trait],
+        *,
+        galleries: Sequence[str] | None = None,
+        dedupe: DedupePolicy | None = None,
+        context: RequestContext | None = None,
+    ) -> OpenedSession:
+        """Begin to collect a person's samples."""
+
+    def submit(self, session_id: str, sample: Sample, *, context: RequestContext | None = None) -> Submitted:
+        """Present a sample as one attempt."""
+
+    def mark_missing(
+        self, session_id: str, missing: MissingSample, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Say that a finger cannot be had."""
+
+    def restart(
+        self, session_id: str, trait: Trait, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Begin a trait from nothing."""
+
+    def override(
+        self,
+        session_id: str,
+        trait: Trait,
+        kind: OverrideKind,
+        reason: str,
+        *,
+        context: RequestContext | None = None,
+    ) -> tuple[TraitState, ...]:
+        """Take what the rules would not."""
+
+    def override_duplicates(
+        self, session_id: str, reason: str, *, context: RequestContext | None = None
+    ) -> tuple[TraitState, ...]:
+        """Leave the suspects out of the next search."""
+
+    def finalize(
+        self, session_id: str, *, override: str = "", context: RequestContext | None = None
+    ) -> Finalized | Kept:
+        """Enrol what was taken, or keep it."""
+
+    def cancel_session(self, session_id: str) -> None:
+        """Give a session up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +204,8 @@ class Counter:
 
     Parameters
     ----------
-    office : Client
-        The service.
+    office : Office
+        Who decides.
     station : StationClient
         Whose devices are used.
     devices : mapping of Modality to str
@@ -154,7 +222,7 @@ class Counter:
 
     def __init__(
         self,
-        office: Client,
+        office: Office,
         station: StationClient,
         devices: Mapping[Modality, str],
         desk: Desk,
@@ -173,7 +241,7 @@ class Counter:
         self._leases: dict[str, StationLease] = {}
         self._had: set[str] = set()
 
-    def enrol(self, plan: Plan) -> Finalized:
+    def enrol(self, plan: Plan) -> Finalized | Kept:
         """Take what is wanted and enrol it; whatever happens, devices are given back and no session is left open.
 
         Raises
@@ -269,14 +337,16 @@ class Counter:
             return self._office.restart(session_id, trait, context=context)
         return ()
 
-    def _finalized(self, session_id: str, plan: Plan) -> Finalized:
+    def _finalized(self, session_id: str, plan: Plan) -> Finalized | Kept:
         done = self._office.finalize(session_id, override=plan.override, context=plan.context)
-        if done.enrollment.outcome is EnrollmentOutcome.NEEDS_RECAPTURE and self._desk.attended:
+        if _ended(done, EnrollmentOutcome.NEEDS_RECAPTURE) and self._desk.attended:
             reason = self._desk.ask("Not all was taken. Why is it enrolled all the same (nothing: it is not)?")
             if reason:
                 plan = replace(plan, override=reason)
                 done = self._office.finalize(session_id, override=reason, context=plan.context)
-        while done.enrollment.outcome is EnrollmentOutcome.DUPLICATE_SUSPECTED and self._desk.attended:
+        while isinstance(done, Finalized) and _ended(done, EnrollmentOutcome.DUPLICATE_SUSPECTED):
+            if not self._desk.attended:
+                break
             found = done.enrollment.search
             suspects = ", ".join(candidate.subject_id for candidate in found.candidates) if found else "somebody"
             reason = self._desk.ask(f"Enrolled as {suspects}, it seems. Why is it not so (nothing: it may be so)?")
@@ -318,14 +388,18 @@ class Counter:
                     self._station.release(self._leases.popitem()[1])
 
     @contextmanager
-    def _cancelled_unless_enrolled(self, session_id: str) -> Iterator[list[Finalized]]:
-        done: list[Finalized] = []
+    def _cancelled_unless_enrolled(self, session_id: str) -> Iterator[list[Finalized | Kept]]:
+        done: list[Finalized | Kept] = []
         try:
             yield done
         finally:
-            if not done or done[0].enrollment.outcome is not EnrollmentOutcome.ENROLLED:
+            if not done or not _ended(done[0], EnrollmentOutcome.ENROLLED):
                 with suppress(BiometrikError):  # it is dropped by itself
                     self._office.cancel_session(session_id)
+
+
+def _ended(done: Finalized | Kept, outcome: EnrollmentOutcome) -> bool:
+    return isinstance(done, Finalized) and done.enrollment.outcome is outcome
 
 
 def _choices(trait: Trait, answer: Submitted | None) -> tuple[Choice, ...]:

@@ -14,7 +14,7 @@ identification  outcome, reasons, candidates (rank, subject_id, encounter_id, ga
                 subjects, compared, exact, recall_claimed), calibration_id, model_contract_id, samples
 enrollment      outcome, subject_id, encounter_id, templates, samples, search (an identification without samples, whose
                 candidates are the suspects; null where no duplicates were looked for); of station enroll, in place of
-                samples, traits (trait, standing, attempts_left, basis or null)
+                samples, traits (trait, standing, attempts_left, basis or null), and outcome KEPT where it waits here
 duplicates      max_fmr, threshold, galleries (null for all), encounters (faces, prints, passed_over), compared, exact,
                 expected_by_chance, found, calibrations, clusters (subjects, pairs: score, capped, encounters,
                 components)
@@ -57,12 +57,14 @@ from biometrik.types import (
 )
 
 if TYPE_CHECKING:
+    from biometrik.cli.counter import Kept
     from biometrik.client import Finalized, ServedModel
     from biometrik.demo.steps import Step, Story
     from biometrik.doctor import Check
     from biometrik.formats.record_report import Conversion, RecordReport, RecordSimilarity
     from biometrik.manifest import WeightsEntry
     from biometrik.models import CatalogueRow
+    from biometrik.verdicts import TraitState
     from biometrik_hardware.camera.camera import CameraMode
     from biometrik_hardware.conformance import Verdict
     from biometrik_hardware.events import DeviceInfo
@@ -166,16 +168,32 @@ def finalized(value: "Finalized", locale: Locale) -> Json:
         "encounter_id": value.enrollment.encounter_id,
         "templates": value.enrollment.templates,
         "search": None if value.enrollment.search is None else _search(value.enrollment.search, locale),
-        "traits": [
-            {
-                "trait": state.trait.name,
-                "standing": state.standing.value,
-                "attempts_left": state.attempts_left,
-                "basis": None if state.basis is None else state.basis.value,
-            }
-            for state in value.traits
-        ],
+        "traits": _standings(value.traits),
     }
+
+
+def kept(value: "Kept") -> Json:
+    """Return an enrolment that waits for the service, in the form of :func:`finalized`."""
+    return {
+        "outcome": "KEPT",
+        "subject_id": value.subject_id,
+        "encounter_id": "",
+        "templates": 0,
+        "search": None,
+        "traits": _standings(value.traits),
+    }
+
+
+def _standings(states: "Sequence[TraitState]") -> list[Json]:
+    return [
+        {
+            "trait": state.trait.name,
+            "standing": state.standing.value,
+            "attempts_left": state.attempts_left,
+            "basis": None if state.basis is None else state.basis.value,
+        }
+        for state in states
+    ]
 
 
 def samples(reports: Sequence[SampleReport], files: Sequence[Path], locale: Locale) -> list[Json]:

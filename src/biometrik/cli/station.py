@@ -20,8 +20,12 @@ from biometrik.cli.service import example
 from biometrik.errors import InvalidInputError, PluginNotFoundError
 
 if TYPE_CHECKING:
+    from biometrik.cli.counter import Office
+    from biometrik.cli.keeping import KeepingOffice
+    from biometrik.client import Connection
     from biometrik.types import Trait
     from biometrik_station.config import StationConfig
+    from biometrik_station.spool import Spool
 
 
 _station = typer.Typer(
@@ -116,10 +120,7 @@ def forward(
         ) from error
     from biometrik.cli.screens import station as screen
 
-    settings = StationConfig.load(config, {}).spool
-    if settings is None:
-        raise InvalidInputError(f"{config}: expected a section [spool] with folder and key, got none")
-    spool, address, done = settings.open(), address_of(service), []
+    spool, address, done = _spool(config, StationConfig.load(config, {})), address_of(service), []
     if address:
         with Forwarder(service.connection(address, output)) as line:
             done = list(forward(spool, line.send))
@@ -141,7 +142,7 @@ def forward(
     _station,
     example="biometrik station enroll A-0192 --finger right_index --finger left_index --face --server 127.0.0.1:50051"
     " --preview 0",
-    exits="0 enrolled · 3 needs recapture or failure to enrol, nothing was stored",
+    exits="0 enrolled, or kept · 3 needs recapture or failure to enrol, nothing was stored",
 )
 def enroll(
     subject: Subject,
@@ -202,6 +203,14 @@ def enroll(
     attempt: Annotated[
         float, Option("--attempt", metavar="SECONDS", min=1.0, max=300.0, help="How long an attempt may take.")
     ] = 15.0,
+    keep: Annotated[
+        bool,
+        Option(
+            "--keep",
+            help="Decide on this machine, keep the enrolment encrypted in the [spool] of --config, and send it: at once"
+            " where the service is there, else by biometrik station forward.",
+        ),
+    ] = False,
     gallery: Galleries = None,
     override: Annotated[
         str,
@@ -230,7 +239,7 @@ def enroll(
     token and certificates are shown to the service and to a station alike.
     """
     from biometrik.cli import samples, schema
-    from biometrik.cli.counter import Counter, Plan, devices_for
+    from biometrik.cli.counter import Counter, Kept, Plan, devices_for
     from biometrik.cli.preview import SIDE_PX, Preview
     from biometrik.cli.screens import counter as screen
     from biometrik.client import Client, Connection, StationClient
@@ -249,13 +258,19 @@ def enroll(
     address = address_of(service)
     if not address:
         raise typer.BadParameter("expected the address of a service", param_hint="--server")
-    if station and config is not None:
+    if station and config is not None and not keep:
         raise typer.BadParameter(
             "expected a station or devices of this machine, got both", param_hint="--station, --config"
         )
+    if keep and config is None:
+        raise typer.BadParameter("expected settings whose [spool] says where, got none", param_hint="--keep, --config")
     with ExitStack() as stack:
         page = None if preview is None else stack.enter_context(Preview(preview))
-        office = stack.enter_context(Client(service.connection(address, output)))
+        office: Office
+        if keep and config is not None:
+            office = stack.enter_context(_keeping(config, service.connection(address, output)))
+        else:
+            office = stack.enter_context(Client(service.connection(address, output)))
         if station:
             where = replace(service, token_file=station_token_file or service.token_file).connection(station, output)
         else:
@@ -278,11 +293,36 @@ def enroll(
         ).enrol(plan)
     answer(
         "station enroll",
-        schema.finalized(done, output.locale),
+        schema.kept(done) if isinstance(done, Kept) else schema.finalized(done, output.locale),
         lambda console: screen.finalized(console, done),
         as_json=output.json,
-        code=OK if done.enrollment.outcome is EnrollmentOutcome.ENROLLED else INCONCLUSIVE,
+        code=OK if isinstance(done, Kept) or done.enrollment.outcome is EnrollmentOutcome.ENROLLED else INCONCLUSIVE,
     )
+
+
+@contextmanager
+def _keeping(config: Path, connection: "Connection") -> Iterator["KeepingOffice"]:
+    """Yield who decides here and keeps what the service cannot be told yet.
+
+    Raises
+    ------
+    BiometrikError
+        There is no section [spool], or it cannot be opened; or as :meth:`Engine.open`.
+    """
+    settings = _settings(config, {})
+    spool = _spool(config, settings)
+    from biometrik.cli.keeping import KeepingOffice
+    from biometrik.engine import Engine
+    from biometrik_station.forwarding import Forwarder
+
+    with Engine.open(":memory:", settings.engine.parameters()) as engine, Forwarder(connection) as line:
+        yield KeepingOffice(engine, spool, line.send)
+
+
+def _spool(config: Path, settings: "StationConfig") -> "Spool":
+    if settings.spool is None:
+        raise InvalidInputError(f"{config}: expected a section [spool] with folder and key, got none")
+    return settings.spool.open()
 
 
 def _wanted(fingers: Sequence[str], missing: Sequence[int], *, face: bool) -> tuple["Trait", ...]:

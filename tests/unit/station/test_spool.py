@@ -12,6 +12,7 @@ import pytest
 
 from biometrik.errors import InvalidInputError, QueueFullError, StoreUnavailableError
 from biometrik.v1 import enrollment_service_pb2 as pb
+from biometrik_station import spool as spool_module
 from biometrik_station.spool import DamagedEntryError, Spool
 
 KEY = "5f" * 32
@@ -52,6 +53,13 @@ def test_the_disk_tells_nothing_and_is_the_owners(spool: Spool, tmp_path: Path) 
     assert b"pixels" not in held
     assert file.stat().st_mode & 0o077 == 0
     assert file.parent.stat().st_mode & 0o077 == 0
+
+
+def test_what_another_program_removes_meanwhile_is_nobodys_fault(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = spool_module._entries
+    monkeypatch.setattr(spool_module, "_entries", lambda folder: [*listed(folder), folder / "1-sent.entry"])
+    name = spool.keep(request("A"))
+    assert [(kept.name, kept.size_bytes > 0) for kept in spool.waiting()] == [(name, True), ("1-sent.entry", False)]
 
 
 def test_later_is_after_earlier_though_the_clock_was_set_back(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +160,7 @@ _KEEPS = """
 import sys
 from pathlib import Path
 from biometrik.v1 import enrollment_service_pb2 as pb
+from biometrik_station import spool as spool_module
 from biometrik_station.spool import Spool
 spool = Spool(Path(sys.argv[1]), Path(sys.argv[2]))
 for i in range(100_000):

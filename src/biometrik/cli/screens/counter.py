@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from biometrik.cli.counter import Choice
+from biometrik.cli.counter import Choice, Kept
 from biometrik.cli.preview import Preview
 from biometrik.client import CaptureMoment, Finalized
 from biometrik.errors import BiometrikError
@@ -97,13 +97,17 @@ class Terminal:
         return str(typer.prompt(f"  {question}", default="", show_default=False, err=True)).strip()
 
 
-def finalized(console: Console, value: Finalized) -> None:
+def finalized(console: Console, value: Finalized | Kept) -> None:
     """Show an enrolment's answer, trait by trait."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for state in value.traits:
         basis = "" if state.basis is None else state.basis.value.lower().replace("_", " ")
         table.add_row(_words(state.trait), Text(state.standing.value, style=_STYLES[state.standing]), Text(basis))
     console.print(table)
+    if isinstance(value, Kept):
+        line = f" {value.subject_id}: the service is away; biometrik station forward sends it"
+        console.print(Text.assemble(("KEPT", "bold yellow"), line))
+        return
     enrollment = value.enrollment
     if enrollment.outcome is EnrollmentOutcome.ENROLLED:
         line = f" {enrollment.subject_id}: encounter {enrollment.encounter_id} with {enrollment.templates} template(s)"

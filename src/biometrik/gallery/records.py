@@ -171,7 +171,7 @@ class NewEncounter:
         if len(self.missing) > _MAX_MISSING:
             raise InvalidInputError(f"missing: expected at most {_MAX_MISSING}, got {len(self.missing)}")
         object.__setattr__(self, "galleries", checked_galleries(self.galleries))
-        object.__setattr__(self, "details", self.transaction.details)
+        object.__setattr__(self, "details", Transaction(self.transaction_id, "", self.details).details)
 
     def encounter(self, encounter_id: str, at: datetime) -> Encounter:
         """Return what is stored of it, without its templates."""

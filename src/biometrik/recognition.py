@@ -228,7 +228,8 @@ class Recognition:
         if not faces:
             return None
         rows = self.face.embeddings(faces)
-        return rows[0] if len(rows) == 1 else rows.mean(axis=0, dtype=np.float32)
+        mean: NDArray[np.float32] = rows[0] if len(rows) == 1 else rows.mean(axis=0, dtype=np.float32)
+        return mean
 
     def _best(self, probes: Sequence[Any], references: Sequence[Any]) -> Compared:
         matcher = self.matcher

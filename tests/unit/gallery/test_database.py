@@ -302,7 +302,7 @@ def test_a_group_is_one_transaction_in_which_one_fails_alone(path: Path) -> None
 def test_writes_of_the_same_work_are_done_at_once_unless_one_of_them_is_refused(path: Path) -> None:
     database = Database(path, SCHEMA)
     done: list[list[str]] = []
-    followed: list[list[tuple[str, int]]] = []
+    followed: list[Sequence[tuple[str, int]]] = []
 
     def work(connection: sqlite3.Connection, texts: Sequence[str]) -> list[int]:
         done.append(list(texts))

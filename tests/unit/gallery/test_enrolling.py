@@ -24,7 +24,16 @@ from biometrik.gallery.records import DEFAULT_GALLERY, Change, Draft, NewEncount
 from biometrik.gallery.schema import SCHEMA
 from biometrik.types import GalleryInfo, GalleryKind, MissingReason, MissingSample, Modality, Template
 
-_TABLES = ("subjects", "encounters", "encounter_galleries", "templates", "events", "transactions")
+_TABLES = (
+    "subjects",
+    "encounters",
+    "encounter_galleries",
+    "templates",
+    "encounter_templates",
+    "free_slots",
+    "events",
+    "transactions",
+)
 _AT = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
 _FACE = Template(Modality.FACE, "test@1", b"abcd")
 _FINGER = Template(Modality.FINGER, "test@1", b"efgh", 7)
@@ -85,18 +94,24 @@ def _groups(draw: st.DrawFn) -> list[list[Draft]]:
     return groups
 
 
-def _in_memory() -> sqlite3.Connection:
+def _in_memory(free_slots: int) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.executescript(SCHEMA.script)
     connection.execute("PRAGMA foreign_keys=ON")
     tables.insert_gallery(connection, GalleryInfo(DEFAULT_GALLERY, GalleryKind.POPULATION, _AT, 0, 0))
+    room = len(_FACE.to_bytes())
+    for slot in range(1, 1 + free_slots):  # of templates that were erased
+        connection.execute("INSERT INTO templates VALUES (?, zeroblob(?))", (slot, room))
+        tables.insert(connection, "free_slots", (slot, room))
     return connection
 
 
 @settings(max_examples=50, deadline=None)
-@given(groups=_groups())
-def test_a_group_leaves_what_its_encounters_leave_one_by_one(groups: Sequence[Sequence[Draft]]) -> None:
-    with closing(_in_memory()) as together, closing(_in_memory()) as alone:
+@given(groups=_groups(), free_slots=st.integers(0, 3))
+def test_a_group_leaves_what_its_encounters_leave_one_by_one(
+    groups: Sequence[Sequence[Draft]], free_slots: int
+) -> None:
+    with closing(_in_memory(free_slots)) as together, closing(_in_memory(free_slots)) as alone:
         for group in groups:
             assert enroll(together, group) == [enroll(alone, [draft])[0] for draft in group]
         assert _content(together) == _content(alone)

@@ -176,10 +176,10 @@ def _make(options: Options) -> None:
                 encounter_id, subject_id, EncounterStatus.ACTIVE, (DEFAULT_GALLERY,), at, 1, (FACE,), ()
             )
             tables.insert(connection, "subjects", (subject_id, tables.text(at)))
-            tables.write_encounter(connection, 1 + who, encounter)
+            tables.insert(connection, "encounters", tables.encounter_row(1 + who, encounter))
             tables.insert(connection, "encounter_galleries", (1 + who, 1))
             data = to_template(vector, contract).to_bytes()
-            tables.keep_template(connection, 1 + who, 0, data)
+            tables.keep_templates(connection, [(1 + who, 0, data)])
             details = {"galleries": json.dumps([DEFAULT_GALLERY]), "templates": "1"}
             tables.record(connection, at, EventKind.ENROLLED, details, subject_id, encounter_id)
         connection.execute("COMMIT")

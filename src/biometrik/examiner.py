@@ -193,6 +193,8 @@ class Examiner:
 
         Nothing is said without a calibration for fingers.
         """
+        if sum(sample.trait.modality is Modality.FINGER for sample in probe.samples) < 2:
+            return frozenset()
         prints = {position: Features(prints={0: pack}) for position, pack in probe.features.prints.items() if position}
         if len(prints) < 2 or self._recognition.comparison_id(Modality.FINGER) not in self._evidence:
             return frozenset()

@@ -1,8 +1,10 @@
 """From what a call is given to what can be compared: samples through the models, and the features of all of them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from biometrik.errors import InvalidInputError
+from biometrik.features import Features
 from biometrik.recognition import Recognition
 from biometrik.samples import PreparedSample, Sample
 from biometrik.types import Modality, Template
@@ -17,22 +19,30 @@ class Presentation:
         In the order of the call.
     recognition : Recognition
         Made their templates.
-
-    Attributes
-    ----------
-    features : Features
-        Of the usable samples. Photographs of poor quality count only where there is none of acceptable quality; every
-        print counts: quality is no gate in the verification of fingers (BSI TR-03121).
     """
 
     def __init__(self, samples: Sequence[PreparedSample], recognition: Recognition) -> None:
         self.samples = tuple(sample.at(i) for i, sample in enumerate(samples))
         self.reports = tuple(sample.report for sample in self.samples)
+        self._recognition = recognition
+
+    @cached_property
+    def features(self) -> Features:
+        """Of the usable samples; made when they are first asked for: an enrolment of faces without a policy does not.
+
+        Photographs of poor quality count only where there is none of acceptable quality; every print counts: quality is
+        no gate in the verification of fingers (BSI TR-03121).
+
+        Raises
+        ------
+        TemplateFormatError
+            A prepared sample's template is damaged.
+        """
         made = [(sample, sample.template) for sample in self.samples if sample.template is not None]
         faces = [(sample, template) for sample, template in made if template.modality is Modality.FACE]
         good = [template for sample, template in faces if sample.acceptable] or [template for _, template in faces]
         prints: list[Template] = [template for _, template in made if template.modality is Modality.FINGER]
-        self.features = recognition.features(good + prints)
+        return self._recognition.features(good + prints)
 
 
 class Reception:

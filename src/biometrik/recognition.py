@@ -225,7 +225,11 @@ class Recognition:
 
     def _face_vector(self, templates: Sequence[Template]) -> NDArray[np.float32] | None:
         faces = [template for template in templates if template.modality is Modality.FACE]
-        return self.face.embeddings(faces).mean(axis=0, dtype=np.float32) if faces else None
+        if not faces:
+            return None
+        rows = self.face.embeddings(faces)
+        mean: NDArray[np.float32] = rows[0] if len(rows) == 1 else rows.mean(axis=0, dtype=np.float32)
+        return mean
 
     def _best(self, probes: Sequence[Any], references: Sequence[Any]) -> Compared:
         matcher = self.matcher

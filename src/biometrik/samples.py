@@ -71,6 +71,8 @@ class PreparedSample:
 
     def at(self, position: int) -> Self:
         """Return the same sample at another place in the call."""
+        if position == self.report.position:
+            return self
         return replace(self, report=replace(self.report, position=position))
 
 

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -28,6 +30,7 @@ from biometrik.gallery.database_file import (
 from biometrik.gallery.group_commit import GroupCommit
 from biometrik.gallery.ownership import Ownership
 
+I = TypeVar("I")  # noqa: E741
 T = TypeVar("T")
 
 _READERS: Final = 4
@@ -35,12 +38,18 @@ _READERS: Final = 4
 _PATIENCE_S: Final = 10.0
 
 
-class _Write(Generic[T]):
-    # What a thread wants written, and how it went: an answer, an error of its own, or an error of its group's.
+class _Write(Generic[I, T]):
+    # What a thread wants written, and how it went: an answer, an error of its own, or an error that others share.
 
-    __slots__ = ("answer", "error", "then", "together", "work")
+    __slots__ = ("answer", "error", "item", "then", "together", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object]) -> None:
+    def __init__(
+        self,
+        item: I,
+        work: Callable[[sqlite3.Connection, Sequence[I]], Sequence[T]],
+        then: Callable[[Sequence[tuple[I, T]]], object],
+    ) -> None:
+        self.item = item
         self.work = work
         self.then = then
         self.answer: list[T] = []
@@ -57,13 +66,16 @@ class _Write(Generic[T]):
         return self.answer[0]
 
 
-def _follow(group: Sequence[_Write[Any]]) -> None:
-    for write in group:
-        if write.error is None and write.answer:
-            try:
-                write.then(write.answer[0])
-            except Exception as error:
-                write.error = error
+def _follow(group: Sequence[_Write[Any, Any]]) -> None:
+    for then, alike in groupby((write for write in group if write.answer), key=attrgetter("then")):
+        writes = list(alike)
+        try:
+            then([(write.item, write.answer[0]) for write in writes])
+        except Exception as error:
+            if len(writes) == 1:
+                writes[0].error = error
+            for write in writes[1:] and writes:
+                write.together = error
 
 
 class Database:
@@ -148,8 +160,37 @@ class Database:
         StoreUnavailableError
             The disk is full, read-only or gone; nothing was written.
         """
+        return self.write_with_others(
+            None, lambda connection, _: [work(connection)], lambda written: then(written[0][1])
+        )
+
+    def write_with_others(
+        self,
+        item: I,
+        work: Callable[[sqlite3.Connection, Sequence[I]], Sequence[T]],
+        then: Callable[[Sequence[tuple[I, T]]], object],
+    ) -> T:
+        """Do as :meth:`write`, at once for all that come one after another in a group with the same work.
+
+        Where that raises, it is undone, and done for each item alone.
+
+        Parameters
+        ----------
+        item : object
+            What this thread wants written.
+        work : callable
+            Writes a sequence of items, and returns the answer of each.
+        then : callable
+            Given those items of which the same follows, in the order of their commits, each with its answer. What it
+            raises, the method raises for each of them.
+
+        Raises
+        ------
+        StoreUnavailableError
+            As :meth:`write`.
+        """
         self._refuse_elsewhere()
-        write = _Write(work, then)
+        write = _Write(item, work, then)
         self._writes.submit(write)
         return write.outcome(self.path)
 
@@ -348,7 +389,7 @@ class Database:
 
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _commit(self, group: Sequence[_Write[Any]], before_sync: Callable[[], None]) -> None:
+    def _commit(self, group: Sequence[_Write[Any, Any]], before_sync: Callable[[], None]) -> None:
         committed: list[sqlite3.Cursor] = []
         try:
             with self._translated():
@@ -356,8 +397,8 @@ class Database:
                 if self._writer.in_transaction:  # an earlier rollback failed, too
                     self._writer.execute("ROLLBACK")
                 self._writer.execute("BEGIN IMMEDIATE")
-                for write in group:
-                    self._attempt(write)
+                for _, alike in groupby(group, key=attrgetter("work")):
+                    self._attempt(list(alike))
                 before_sync()
                 # One step for the interpreter, so that an interruption is known to come before or after.
                 committed.extend(map(self._writer.execute, ("COMMIT",)))
@@ -367,18 +408,27 @@ class Database:
             if not isinstance(error, Exception):
                 raise
 
-    def _attempt(self, write: _Write[Any]) -> None:
+    def _attempt(self, writes: Sequence[_Write[Any, Any]]) -> None:
+        failed = False
         self._writer.execute("SAVEPOINT write")
         try:
-            write.answer.append(write.work(self._writer))
+            answers = writes[0].work(self._writer, [write.item for write in writes])
         except Exception as error:
             if not self._writer.in_transaction:
                 raise  # the disk failed, and SQLite undid the whole transaction
             self._writer.execute("ROLLBACK TO write")
-            write.error = typed(self.path, error) if isinstance(error, sqlite3.Error) else error
+            failed = True
+            if len(writes) == 1:
+                writes[0].error = typed(self.path, error) if isinstance(error, sqlite3.Error) else error
+        else:
+            for write, answer in zip(writes, answers, strict=True):
+                write.answer.append(answer)
         self._writer.execute("RELEASE write")
+        if failed and len(writes) > 1:  # one of them is to blame; it must not fail the others
+            for write in writes:
+                self._attempt([write])
 
-    def _undo(self, group: Sequence[_Write[Any]], error: BaseException) -> None:
+    def _undo(self, group: Sequence[_Write[Any, Any]], error: BaseException) -> None:
         for write in group:
             write.answer.clear()
             write.together = error if isinstance(error, Exception) else None

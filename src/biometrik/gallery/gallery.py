@@ -27,6 +27,7 @@ from biometrik.gallery.records import (
     NO_DETAILS,
     Change,
     Declined,
+    Draft,
     Event,
     Holdings,
     NewEncounter,
@@ -48,7 +49,6 @@ from biometrik.types import (
     Template,
 )
 
-_NOTHING: Final = Features()
 _log: Final = logging.getLogger(__name__)
 
 
@@ -215,12 +215,14 @@ class Gallery:
         (features,) = self._filling.features([new.templates])
         with self._write():
             self._searchable.make_room()
-            return self._store.admit(new, then=lambda made: self._settle(made, features))
+            return self._store.admit(new, features=features, then=self._settle)
 
     def decline(self, new: NewEncounter) -> Change | Declined:
         """Record that an encounter is not added, because its subject seems to be another; as :meth:`admit`."""
         with self._write():
-            return self._store.decline(new, then=self._settle)
+            return self._store.decline(
+                new, then=lambda made: self._in_order(made.event, lambda: self._searchable.note(made.event))
+            )
 
     def admitted(self, new: NewEncounter) -> Change | Declined | None:
         """Return what this very enrolment was answered before; None where it is new or has no transaction id."""
@@ -581,17 +583,29 @@ class Gallery:
         self._catch_up()
 
     def _take_in(self, change: Change, features: Features) -> None:
-        def take_in() -> None:
-            self._searchable.take_in(change, features)
-            self._filling.enrolled(change.number)
+        self._in_order(change.event, lambda: self._searchable.take_in(change, features))
 
-        self._in_order(change.event, take_in)
-
-    def _settle(self, made: Change | Declined, features: Features = _NOTHING) -> None:
-        if isinstance(made, Change):
-            self._take_in(made, features)
+    def _settle(self, made: Sequence[tuple[Draft, Change | Declined]]) -> None:
+        # As `_in_order`, for encounters that were stored together. What the index fails to take in is no matter of one
+        # of them: each is on disk, and its thread brings the index up to the store before it returns.
+        new: list[tuple[Change, Features]] = []
+        following = self._searchable.version + 1
+        for draft, answer in made:
+            if isinstance(answer, Change) and answer.event == following + len(new):
+                new.append((answer, draft.features))
+            elif answer.event >= following + len(new):
+                self._behind = True
+        if not new:
+            return
+        try:
+            self._searchable.take_in_new(new)
+        except BaseException as error:
+            self._behind = True
+            if not isinstance(error, Exception):
+                raise
+            _log.warning("the index took in no more (%s); it is filled from the store", type(error).__name__)
         else:
-            self._in_order(made.event, lambda: self._searchable.note(made.event))
+            self._filling.enrolled(new[-1][0].number)
 
     def _forget(self, erased: ErasureCertificate) -> None:
         def forget() -> None:

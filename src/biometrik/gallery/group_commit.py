@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from threading import Event, Lock
+from threading import Lock
 from typing import Generic, TypeVar
 
 W = TypeVar("W")
@@ -17,7 +17,12 @@ class _Place(Generic[W]):
     def __init__(self, write: W) -> None:
         self.write = write
         self.done = False
-        self.turn = Event()  # set when it is done, or when its thread may lead
+        self.turn = Lock()  # its thread's, which waits for it; let go when the write is done, or the thread may lead
+        self.turn.acquire()
+
+    def wake(self) -> None:
+        with suppress(RuntimeError):  # it was woken already, and is not yet up
+            self.turn.release()
 
 
 class GroupCommit(Generic[W]):
@@ -61,8 +66,7 @@ class GroupCommit(Generic[W]):
                 if self._lead.acquire(blocking=False):
                     self._lead_group()
                 else:
-                    place.turn.wait()
-                    place.turn.clear()
+                    place.turn.acquire()
         except BaseException:
             with suppress(ValueError):
                 self._waiting.remove(place)
@@ -114,9 +118,9 @@ class GroupCommit(Generic[W]):
             self._computing = False
             ended, self._ended = self._ended, []
         for place in ended:
-            place.turn.set()
+            place.wake()
 
     def _wake_next(self) -> None:
         # After giving up the lead, so that nobody who failed to get it meanwhile is left asleep.
         with suppress(IndexError):
-            self._waiting[0].turn.set()
+            self._waiting[0].wake()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from biometrik.errors import GalleryNotFoundError, InvalidInputError, LegalBasisMissingError
+from biometrik.features import Features
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -171,7 +172,7 @@ class NewEncounter:
         if len(self.missing) > _MAX_MISSING:
             raise InvalidInputError(f"missing: expected at most {_MAX_MISSING}, got {len(self.missing)}")
         object.__setattr__(self, "galleries", checked_galleries(self.galleries))
-        object.__setattr__(self, "details", self.transaction.details)
+        object.__setattr__(self, "details", Transaction(self.transaction_id, "", self.details).details)
 
     def encounter(self, encounter_id: str, at: datetime) -> Encounter:
         """Return what is stored of it, without its templates."""
@@ -192,6 +193,31 @@ class NewEncounter:
         """What it is remembered by; another subject or gallery is another request."""
         digest = request_digest("ENROLL", self.subject_id, self.request_digest, *self.galleries)
         return Transaction(self.transaction_id, digest, self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An encounter on its way to the disk; between a store's hooks and its base class.
+
+    Parameters
+    ----------
+    new : NewEncounter
+        What was asked for.
+    transaction : Transaction
+        Its own, made once.
+    encounter : Encounter
+        What is stored of it.
+    templates : tuple of bytes
+        As they will lie on disk.
+    features : Features
+        Its comparable side, for what follows; not stored.
+    """
+
+    new: NewEncounter
+    transaction: Transaction
+    encounter: Encounter
+    templates: tuple[bytes, ...] = field(repr=False)
+    features: Features = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

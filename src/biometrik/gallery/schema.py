@@ -130,7 +130,8 @@ def _from_version_4(connection: sqlite3.Connection) -> None:
     for number, ordinal, sealed in connection.execute(
         "SELECT encounter, ordinal, sealed FROM templates_of_version_4 ORDER BY encounter, ordinal"
     ):
-        tables.keep_template(connection, number, ordinal, sealed if isinstance(sealed, bytes) else b"")  # else damaged
+        data = sealed if isinstance(sealed, bytes) else b""  # else it is damage
+        tables.keep_templates(connection, [(number, ordinal, data)])
     connection.execute("DROP TABLE templates_of_version_4")
 
 

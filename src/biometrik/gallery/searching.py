@@ -245,6 +245,14 @@ class Searchable:
                 self._forget((change.number,))
             self._version = change.event
 
+    def take_in_new(self, changes: Sequence[tuple[Change, Features]]) -> None:
+        """Take in encounters that were stored one after another, as :meth:`take_in` does each, and all or none."""
+        with self._lock:
+            self._add(
+                [(own.number, own.encounter, found) for own, found in changes if found and _searchable(own.encounter)]
+            )
+            self._version = changes[-1][0].event
+
     def forget_subject(self, subject_id: str, event: int) -> frozenset[int]:
         """Take in that a subject was erased; returns the numbers of what could be found of it."""
         with self._lock:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Self, TypeAlias, TypeVar, final
 
 from biometrik.errors import InvalidInputError, StoreDamagedError, TemplateFormatError
+from biometrik.features import Features
 from biometrik.gallery.protection import NoProtection, Protection
 from biometrik.gallery.records import (
     DEFAULT_GALLERY,
@@ -18,6 +19,7 @@ from biometrik.gallery.records import (
     Answer,
     Change,
     Declined,
+    Draft,
     GalleryChange,
     Holdings,
     NewEncounter,
@@ -47,6 +49,10 @@ from biometrik.types import (
 A = TypeVar("A", bound=Answer)
 #: What follows a write: given its answer, when that is durable.
 Then: TypeAlias = Callable[[A], object]
+#: What follows encounters that were stored together: given each with its answer, in the order of their events.
+ThenAll: TypeAlias = Callable[[Sequence[tuple[Draft, Change | Declined]]], object]
+
+_NO_FEATURES: Final = Features()
 
 
 def _nothing(_: object) -> None: ...
@@ -121,19 +127,32 @@ class Store(abc.ABC):
         GalleryNotFoundError
             A gallery is unknown.
         """
-        change = self.admit(new, then=lambda made: then(made) if isinstance(made, Change) else None)
-        assert isinstance(change, Change)  # who may be declined is admitted
+
+        def follow(made: Sequence[tuple[Draft, Change | Declined]]) -> None:
+            for _, change in made:
+                assert isinstance(change, Change)  # who may be declined is admitted
+                then(change)
+
+        change = self.admit(new, then=follow)
+        assert isinstance(change, Change)
         return change
 
     @final
-    def admit(self, new: NewEncounter, *, then: Then[Change | Declined] = _nothing) -> Change | Declined:
-        """Store an encounter as :meth:`enroll` does; declined only where this is a repeat, and it was so at first."""
+    def admit(
+        self, new: NewEncounter, *, features: Features = _NO_FEATURES, then: ThenAll = _nothing
+    ) -> Change | Declined:
+        """Store an encounter as :meth:`enroll` does; declined only where this is a repeat, and it was so at first.
+
+        Encounters of several threads are written together, but one that is refused is refused alone. Of those with the
+        same ``then``, it is given several at once. ``features`` are for it, and are not stored.
+        """
         encounter_id = uuid.uuid4().hex
         sealed = tuple(
             self._protection.seal(template.to_bytes(), _place(encounter_id, ordinal))
             for ordinal, template in enumerate(new.templates)
         )
-        return self._enroll(new, encounter_id, sealed, datetime.now(UTC), then)
+        encounter = new.encounter(encounter_id, datetime.now(UTC))
+        return self._enroll(Draft(new, new.transaction, encounter, sealed, features), then)
 
     @final
     def decline(self, new: NewEncounter, *, then: Then[Change | Declined] = _nothing) -> Change | Declined:
@@ -466,14 +485,7 @@ class Store(abc.ABC):
     # Otherwise the answer is kept in the same commit as the change.
 
     @abc.abstractmethod
-    def _enroll(
-        self,
-        new: NewEncounter,
-        encounter_id: str,
-        sealed: tuple[bytes, ...],
-        at: datetime,
-        then: Then[Change | Declined],
-    ) -> Change | Declined:
+    def _enroll(self, draft: Draft, then: ThenAll) -> Change | Declined:
         """Store one encounter."""
 
     @abc.abstractmethod

@@ -39,8 +39,15 @@ from biometrik.types import (
 
 def insert(connection: sqlite3.Connection, table: str, row: tuple[object, ...]) -> None:
     """Insert a row and its checksum."""
-    places = ", ".join("?" * (len(row) + 1))
-    connection.execute(f"INSERT INTO {table} VALUES ({places})", (*row, _crc(table, row)))
+    insert_all(connection, table, [row])
+
+
+def insert_all(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows, each with its checksum."""
+    if rows:
+        places = ", ".join("?" * (len(rows[0]) + 1))
+        checked = [(*row, _crc(table, row)) for row in rows]
+        connection.executemany(f"INSERT INTO {table} VALUES ({places})", checked)
 
 
 def rows(
@@ -53,6 +60,13 @@ def rows(
             raise _damaged(table)
         found.append(tuple(row))
     return found
+
+
+def among(connection: sqlite3.Connection, table: str, column: str, texts: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return as :func:`rows` those that have one of these texts in a column."""
+    if not texts:
+        return []
+    return rows(connection, table, f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(texts),))
 
 
 def next_number(connection: sqlite3.Connection, table: str) -> int:
@@ -124,10 +138,16 @@ def gallery_names(connection: sqlite3.Connection) -> dict[int, str]:
 
 def join(connection: sqlite3.Connection, number: int, galleries: Sequence[str]) -> None:
     """Let an encounter join galleries; raises GalleryNotFoundError."""
+    join_all(connection, [(number, galleries)])
+
+
+def join_all(connection: sqlite3.Connection, joining: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Let each of several encounters join galleries; raises GalleryNotFoundError."""
     number_of = {name: gallery for gallery, name in gallery_names(connection).items()}
-    check_existing(galleries, tuple(number_of))
-    for name in galleries:
-        insert(connection, "encounter_galleries", (number, number_of[name]))
+    for _, names in joining:
+        check_existing(names, tuple(number_of))
+    rows = [(number, number_of[name]) for number, names in joining for name in names]
+    insert_all(connection, "encounter_galleries", rows)
 
 
 def subject_row(connection: sqlite3.Connection, subject_id: str) -> tuple[Any, ...]:
@@ -178,9 +198,18 @@ def encounters(connection: sqlite3.Connection, condition: str, parameters: Seque
     }
 
 
-def write_encounter(connection: sqlite3.Connection, number: int, encounter: Encounter) -> None:
-    """Insert an encounter's own row, or change its status; galleries and templates are other tables' matter."""
-    row = (
+def write_status(connection: sqlite3.Connection, number: int, encounter: Encounter) -> None:
+    """Change an encounter's status in its own row."""
+    row = encounter_row(number, encounter)
+    connection.execute(
+        "UPDATE encounters SET status = ?, crc = ? WHERE number = ?",
+        (encounter.status.value, _crc("encounters", row), number),
+    )
+
+
+def encounter_row(number: int, encounter: Encounter) -> tuple[object, ...]:
+    """Return an encounter's own row; galleries and templates are other tables' matter."""
+    return (
         number,
         encounter.encounter_id,
         encounter.subject_id,
@@ -189,11 +218,6 @@ def write_encounter(connection: sqlite3.Connection, number: int, encounter: Enco
         encounter.templates,
         json.dumps([trait.name for trait in encounter.traits]),
         json.dumps([(row.position, row.reason.value, row.permanent) for row in encounter.missing]),
-    )
-    connection.execute(
-        "INSERT INTO encounters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (number) DO UPDATE SET status = excluded.status, crc = excluded.crc",
-        (*row, _crc("encounters", row)),
     )
 
 
@@ -204,8 +228,20 @@ def write_encounter(connection: sqlite3.Connection, number: int, encounter: Enco
 _MOST_UNUSED: Final = 1 / 8
 
 
-def keep_template(connection: sqlite3.Connection, number: int, ordinal: int, sealed: bytes) -> None:
-    """Keep a template of an encounter, in the smallest free slot that it fits well, else in a new one."""
+def keep_templates(connection: sqlite3.Connection, templates: Sequence[tuple[int, int, bytes]]) -> None:
+    """Keep templates, each with its encounter and ordinal, in the smallest free slot that fits well, else a new one."""
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM free_slots)").fetchone() == (1,):
+        slots: Sequence[int] = [_slot_for(connection, data) for _, _, data in templates]
+    else:
+        first = _new_slot(connection)
+        slots = range(first, first + len(templates))
+        new = [(slot, data) for slot, (_, _, data) in zip(slots, templates, strict=True)]
+        connection.executemany("INSERT INTO templates VALUES (?, ?)", new)
+    held = [(*where, slot, len(data)) for slot, (*where, data) in zip(slots, templates, strict=True)]
+    insert_all(connection, "encounter_templates", held)
+
+
+def _slot_for(connection: sqlite3.Connection, sealed: bytes) -> int:
     size = len(sealed)
     for slot, room in rows(
         connection,
@@ -215,10 +251,15 @@ def keep_template(connection: sqlite3.Connection, number: int, ordinal: int, sea
     ):
         connection.execute("DELETE FROM free_slots WHERE slot = ?", (slot,))
         connection.execute("UPDATE templates SET sealed = ? WHERE slot = ?", (sealed.ljust(room, b"\0"), slot))
-        break
-    else:
-        slot = connection.execute("INSERT INTO templates (sealed) VALUES (?)", (sealed,)).lastrowid
-    insert(connection, "encounter_templates", (number, ordinal, slot, size))
+        return int(slot)
+    slot = _new_slot(connection)
+    connection.execute("INSERT INTO templates VALUES (?, ?)", (slot, sealed))
+    return slot
+
+
+def _new_slot(connection: sqlite3.Connection) -> int:
+    # At the end of the table, so that no row moves.
+    return int(connection.execute("SELECT coalesce(max(slot), 0) + 1 FROM templates").fetchone()[0])
 
 
 def erase_templates(connection: sqlite3.Connection, subject_id: str) -> int:
@@ -305,13 +346,20 @@ def record(
     encounter_id: str = "",
 ) -> int:
     """Append an event; returns its sequence number."""
-    sequence = last_event(connection) + 1
-    insert(
-        connection,
-        "events",
-        (sequence, text(at), kind.value, subject_id, encounter_id, json.dumps(dict(details))),
-    )
-    return sequence
+    return record_all(connection, kind, [(at, details, subject_id, encounter_id)])
+
+
+def record_all(
+    connection: sqlite3.Connection, kind: EventKind, events: Sequence[tuple[datetime, Mapping[str, str], str, str]]
+) -> int:
+    """Append events, each with its time, details, subject and encounter; returns the first one's sequence number."""
+    first = last_event(connection) + 1
+    rows = [
+        (sequence, text(at), kind.value, subject_id, encounter_id, json.dumps(dict(details)))
+        for sequence, (at, details, subject_id, encounter_id) in enumerate(events, start=first)
+    ]
+    insert_all(connection, "events", rows)
+    return first
 
 
 def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
@@ -323,26 +371,22 @@ def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Event
     ]
 
 
-def remembered(connection: sqlite3.Connection, transaction: Transaction) -> dict[str, Any] | None:
-    """Return the answer that a transaction was given, None where it is new or has no id.
+def remembered(connection: sqlite3.Connection, transactions: Sequence[Transaction]) -> dict[str, dict[str, Any]]:
+    """Return the answers that transactions were given by their ids, without those that are new or have no id.
 
     Raises
     ------
     TransactionConflictError
-        It was another request.
+        One of them was another request.
     """
-    if not transaction.id:
-        return None
-    found = rows(connection, "transactions", "transaction_id = ?", (transaction.id,))
-    if not found:
-        return None
-    _, first, answer = found[0]
-    if first != transaction.digest:
+    asked = {transaction.id: transaction.digest for transaction in transactions if transaction.id}
+    found = among(connection, "transactions", "transaction_id", list(asked))
+    if any(asked[transaction_id] != first for transaction_id, first, _ in found):
         raise TransactionConflictError("transaction_id: used before with another request; choose a new one")
-    return dict(json.loads(answer))
+    return {transaction_id: dict(json.loads(answer)) for transaction_id, _, answer in found}
 
 
-def remember(connection: sqlite3.Connection, transaction: Transaction, answer: str) -> None:
-    """Keep a transaction's answer, JSON, unless it has no id."""
-    if transaction.id:
-        insert(connection, "transactions", (transaction.id, transaction.digest, answer))
+def remember(connection: sqlite3.Connection, answered: Sequence[tuple[Transaction, str]]) -> None:
+    """Keep the answers of transactions, JSON; of those that have an id."""
+    rows = [(transaction.id, transaction.digest, answer) for transaction, answer in answered if transaction.id]
+    insert_all(connection, "transactions", rows)

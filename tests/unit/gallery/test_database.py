@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,11 @@ def test_an_error_rolls_back(path: Path) -> None:
 
 
 def _grouped(database: Database, works: Sequence[Callable[[sqlite3.Connection], object]], then: Then) -> list[Outcome]:
+    """Submit works so that they are committed together, in their order, and ``then`` follows each."""
+    return _submitted(database, [partial(database.write, work, then) for work in works])
+
+
+def _submitted(database: Database, writes: Sequence[Callable[[], object]]) -> list[Outcome]:
     """Let writes wait for a first one, so that they are committed together, in their order."""
     under_way, go_on = threading.Event(), threading.Event()
 
@@ -260,11 +266,11 @@ def _grouped(database: Database, works: Sequence[Callable[[sqlite3.Connection], 
         assert go_on.wait(30)
 
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(len(works) + 1) as pool:
+    with ThreadPoolExecutor(len(writes) + 1) as pool:
         leader = pool.submit(database.write, first)
         assert under_way.wait(30)
-        for waiting, work in enumerate(works, start=1):
-            outcomes.append(pool.submit(database.write, work, then))
+        for waiting, write in enumerate(writes, start=1):
+            outcomes.append(pool.submit(write))
             while len(database._writes._waiting) < waiting:
                 time.sleep(0.001)
         go_on.set()
@@ -290,6 +296,53 @@ def test_a_group_is_one_transaction_in_which_one_fails_alone(path: Path) -> None
     assert [outcome.exception() for outcome in outcomes[3:]] == [None, None]
     assert followed == [None, None, "nothing to write"]  # those that were written, in their order
     assert statements.count("COMMIT") == 2  # the first writer's, and one for all others
+    database.close()
+
+
+def test_writes_of_the_same_work_are_done_at_once_unless_one_of_them_is_refused(path: Path) -> None:
+    database = Database(path, SCHEMA)
+    done: list[list[str]] = []
+    followed: list[Sequence[tuple[str, int]]] = []
+
+    def work(connection: sqlite3.Connection, texts: Sequence[str]) -> list[int]:
+        done.append(list(texts))
+        for text in texts:
+            _note(text)(connection)
+            if text == "bad":
+                raise ValueError(text)
+        return [len(text) for text in texts]
+
+    def together(texts: Sequence[str]) -> list[Outcome]:
+        return _submitted(
+            database, [partial(database.write_with_others, text, work, followed.append) for text in texts]
+        )
+
+    assert [outcome.result() for outcome in together(["a", "bb"])] == [1, 2]
+    assert (done, followed) == ([["a", "bb"]], [[("a", 1), ("bb", 2)]])
+    outcomes = together(["c", "bad", "dd"])
+    assert isinstance(outcomes[1].exception(), ValueError)
+    assert [outcomes[0].result(), outcomes[2].result()] == [1, 2]
+    assert done[1:] == [["c", "bad", "dd"], ["c"], ["bad"], ["dd"]]
+    assert followed[1:] == [[("c", 1), ("dd", 2)]]
+    assert _notes(database) == ["first", "a", "bb", "c", "dd"]
+    database.close()
+
+
+def test_what_fails_after_writes_that_it_follows_together_fails_for_each_of_their_threads(path: Path) -> None:
+    database = Database(path, SCHEMA)
+
+    def work(connection: sqlite3.Connection, texts: Sequence[str]) -> list[None]:
+        connection.executemany("INSERT INTO notes VALUES (?)", [(text,) for text in texts])
+        return [None] * len(texts)
+
+    def then(_: object) -> None:
+        raise MemoryError
+
+    writes = [partial(database.write_with_others, text, work, then) for text in ("second", "third")]
+    errors = [outcome.exception() for outcome in _submitted(database, [*writes, lambda: database.write(_note("4th"))])]
+    assert [type(error) for error in errors] == [MemoryError, MemoryError, type(None)]
+    assert errors[0] is not errors[1]  # each thread has a traceback of its own
+    assert _notes(database) == ["first", "second", "third", "4th"]
     database.close()
 
 

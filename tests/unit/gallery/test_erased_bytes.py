@@ -39,10 +39,10 @@ class _Office:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         encounter = Encounter(f"e-{self._number}", subject_id, EncounterStatus.ACTIVE, (), at, 2)
         tables.insert(self.connection, "subjects", (subject_id, tables.text(at)))
-        tables.write_encounter(self.connection, self._number, encounter)
+        tables.insert(self.connection, "encounters", tables.encounter_row(self._number, encounter))
         self.living[subject_id] = [self.rng.randbytes(self.rng.choice(self._sizes)) for _ in range(2)]
         for ordinal, sealed in enumerate(self.living[subject_id]):
-            tables.keep_template(self.connection, self._number, ordinal, sealed)
+            tables.keep_templates(self.connection, [(self._number, ordinal, sealed)])
 
     def erase(self) -> None:
         subject_id = self.rng.choice(sorted(self.living))

@@ -152,16 +152,21 @@ def test_an_interrupted_thread_takes_its_write_back(monkeypatch: pytest.MonkeyPa
     commits = GroupCommit(disk.commit, _nothing)
     interrupted = threading.Event()
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            interrupted.set()
-            raise KeyboardInterrupt
+    class Interrupted:
+        # The lock that a thread waits for; it has it at first.
+        acquired = 0
+
+        def acquire(self) -> None:
+            self.acquired += 1
+            if self.acquired > 1:
+                interrupted.set()
+                raise KeyboardInterrupt
 
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(commits.submit, 0)
         assert disk.under_way.acquire(timeout=30)
         with monkeypatch.context() as broken:
-            broken.setattr("biometrik.gallery.group_commit.Event", Interrupted)
+            broken.setattr("biometrik.gallery.group_commit.Lock", Interrupted)
             second = pool.submit(commits.submit, 1)
             assert interrupted.wait(30)
         with pytest.raises(KeyboardInterrupt):

@@ -23,6 +23,7 @@ from biometrik.gallery.records import (
     Answer,
     Change,
     Declined,
+    Draft,
     Event,
     EventKind,
     GalleryChange,
@@ -36,7 +37,7 @@ from biometrik.gallery.records import (
     gallery_details,
     listed,
 )
-from biometrik.gallery.store import Store, Then
+from biometrik.gallery.store import Store, Then, ThenAll
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -116,27 +117,21 @@ class MemoryStore(Store):
         """Refuse: there is no file to be copied."""
         raise InvalidInputError(f"snapshot {path}: expected a store that is in a file, got one in memory")
 
-    def _enroll(
-        self,
-        new: NewEncounter,
-        encounter_id: str,
-        sealed: tuple[bytes, ...],
-        at: datetime,
-        then: Then[Change | Declined],
-    ) -> Change | Declined:
+    def _enroll(self, draft: Draft, then: ThenAll) -> Change | Declined:
+        new, encounter = draft.new, draft.encounter
+
         def write() -> Change | Declined:
             check_existing(new.galleries, tuple(self._galleries))
             self._last_number += 1
             number = self._last_number
-            encounter = new.encounter(encounter_id, at)
-            self._people.setdefault(new.subject_id, _Subject(at)).numbers.append(number)
-            self._encounters[number] = Sealed(number, encounter, sealed)
-            self._number_of[encounter_id] = number
-            own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
-            event = self._record(at, EventKind.ENROLLED, new.details, own, encounter)
+            self._people.setdefault(new.subject_id, _Subject(encounter.created_at)).numbers.append(number)
+            self._encounters[number] = Sealed(number, encounter, draft.templates)
+            self._number_of[encounter.encounter_id] = number
+            own = {"galleries": listed(new.galleries), "templates": str(encounter.templates)}
+            event = self._record(encounter.created_at, EventKind.ENROLLED, new.details, own, encounter)
             return Change(event, number, encounter, new.note)
 
-        return self._once(new.transaction, write, then)
+        return self._once(draft.transaction, write, lambda made: then([(draft, made)]))
 
     def _decline(self, new: NewEncounter, at: datetime, then: Then[Change | Declined]) -> Change | Declined:
         def write() -> Change | Declined:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from biometrik.errors import EncounterNotFoundError, StoreDamagedError
-from biometrik.gallery import answers, backup, tables
+from biometrik.gallery import answers, backup, enrolling, tables
 from biometrik.gallery.database import Database
 from biometrik.gallery.protection import Protection
 from biometrik.gallery.records import (
     Answer,
     Change,
     Declined,
+    Draft,
     Event,
     EventKind,
     GalleryChange,
@@ -29,7 +30,7 @@ from biometrik.gallery.records import (
     listed,
 )
 from biometrik.gallery.schema import SCHEMA
-from biometrik.gallery.store import Store, Then
+from biometrik.gallery.store import Store, Then, ThenAll
 from biometrik.types import (
     Encounter,
     EncounterStatus,
@@ -106,29 +107,8 @@ class SqliteStore(Store):
         """Copy the file while it is in use."""
         return backup.snapshot(self._database, path, self._protection)
 
-    def _enroll(
-        self,
-        new: NewEncounter,
-        encounter_id: str,
-        sealed: tuple[bytes, ...],
-        at: datetime,
-        then: Then[Change | Declined],
-    ) -> Change | Declined:
-        def write(connection: sqlite3.Connection) -> Change | Declined:
-            if not tables.rows(connection, "subjects", "subject_id = ?", (new.subject_id,)):
-                tables.insert(connection, "subjects", (new.subject_id, tables.text(at)))
-            number = tables.next_number(connection, "encounters")
-            encounter = new.encounter(encounter_id, at)
-            tables.write_encounter(connection, number, encounter)
-            tables.join(connection, number, new.galleries)
-            for ordinal, data in enumerate(sealed):
-                tables.keep_template(connection, number, ordinal, data)
-            own = {"galleries": listed(new.galleries), "templates": str(len(sealed))}
-            details = {**new.details, **own}
-            event = tables.record(connection, at, EventKind.ENROLLED, details, new.subject_id, encounter_id)
-            return Change(event, number, encounter, new.note)
-
-        return self._once(new.transaction, answers.enrolment, write, then)
+    def _enroll(self, draft: Draft, then: ThenAll) -> Change | Declined:
+        return self._database.write_with_others(draft, enrolling.enroll, then)
 
     def _decline(self, new: NewEncounter, at: datetime, then: Then[Change | Declined]) -> Change | Declined:
         def write(connection: sqlite3.Connection) -> Change | Declined:
@@ -180,7 +160,7 @@ class SqliteStore(Store):
             if encounter.status is status:
                 return Change(0, number, encounter)
             changed = replace(encounter, status=status)
-            tables.write_encounter(connection, number, changed)
+            tables.write_status(connection, number, changed)
             kind, details = EventKind.STATUS_CHANGED, {**transaction.details, "status": status.value}
             event = tables.record(connection, at, kind, details, encounter.subject_id, encounter_id)
             return Change(event, number, changed)
@@ -239,7 +219,7 @@ class SqliteStore(Store):
 
     def _enrolled(self, transaction: Transaction) -> Change | Declined | None:
         with self._database.reading() as connection:
-            first = tables.remembered(connection, transaction)
+            first = tables.remembered(connection, [transaction]).get(transaction.id)
             return None if first is None else answers.enrolment(first)
 
     def _subject(self, subject_id: str) -> Subject:
@@ -297,11 +277,11 @@ class SqliteStore(Store):
     ) -> A:
         # The first answer of a transaction, from this write or, by way of `read`, from an earlier one.
         def once(connection: sqlite3.Connection) -> A:
-            first = tables.remembered(connection, transaction)
+            first = tables.remembered(connection, [transaction]).get(transaction.id)
             if first is not None:
                 return read(first)
             answer = write(connection)
-            tables.remember(connection, transaction, answers.as_json(answer))
+            tables.remember(connection, [(transaction, answers.as_json(answer))])
             return answer
 
         return self._database.write(once, then)

@@ -124,7 +124,7 @@ class PrintIndex:
     """
 
     recall_claimed: Final = 0.99
-    recall_claimed_alone: Final = 0.94
+    recall_claimed_alone: Final = 0.95
 
     def __init__(self, comparator_of: Callable[[], Comparator], exhaustive_templates: int) -> None:
         self._comparator_of = comparator_of

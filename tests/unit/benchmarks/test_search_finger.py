@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import search_finger as benchmark
-from benchmarks.history import record
+from benchmarks.history import latest, record
 from biometrik.fingerprint.matchers.cylinders import CylinderMatcher
+from biometrik.gallery.prints import PrintIndex
 from biometrik.synthetic.templates import draw_identity, draw_template
 
 
@@ -35,3 +36,9 @@ def test_prints_are_searched_among_strangers_and_each_other(tmp_path: Path) -> N
     assert "| `nbis` | 7 | 6 | 6 (48.7 – 97.4 %) | 7 | 100.0 % |" in text
     assert "in 3 of 3 searches" in text
     assert np.isclose(benchmark.wilson(6, 7)[0], 0.487, atol=1e-3)
+
+
+def test_the_claim_is_not_above_what_was_recorded() -> None:
+    run = latest("search_finger")
+    assert run is not None
+    assert PrintIndex.recall_claimed_alone <= run["figures"]["drawn"]["low"]

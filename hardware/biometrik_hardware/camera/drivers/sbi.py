@@ -1,7 +1,8 @@
 """Face cameras behind MOSIP's Secure Biometric Interface, so every camera that is certified for it (extra ``sbi``).
 
-The vendor's service on this machine streams what its camera sees. Who the device is, it signs; the pictures of the
-stream are not signed, and go over the loopback only. The path is ``PORT`` or ``PORT/SERIAL``.
+The vendor's service on this machine streams what its camera sees, over the loopback only. Who the device is, it signs;
+the pictures are not signed, so whoever may run programs on this machine is trusted with them. The path is ``PORT`` or
+``PORT/SERIAL``.
 
 References
 ----------

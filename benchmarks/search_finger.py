@@ -59,7 +59,6 @@ def run(options: Options) -> Result:
         "strangers": _STRANGERS,
         "databases": list(DATABASES),
         "matcher": "cylinders",
-        "claimed": PrintIndex.recall_claimed_alone,
     }
     figures = {"drawn": drawn, "real": found}
     return Result(parameters, figures, _bars(figures), missing)
@@ -152,7 +151,7 @@ def render(run: Mapping[str, Any], _folder: Path) -> str:
     return f"""`{set_["matcher"]}`, one finger and nothing else, in stages among {set_["strangers"]:,} drawn strangers.
 Another impression of one of them has it first in {drawn["first"]:,} of {drawn["searches"]:,} searches
 ({100 * drawn["low"]:.1f} – {100 * drawn["high"]:.1f} %, Wilson's 95 %), and among those compared in full in
-{drawn["kept"]:,}; an answer to a probe of one finger claims {100 * set_["claimed"]:g} %.
+{drawn["kept"]:,}; an answer to a probe of one finger claims {100 * PrintIndex.recall_claimed_alone:g} %.
 
 Every print of FVC's four development databases among all other prints and the strangers has seven mates, and one of
 them first is enough. "Mates kept" is the share of all of them, each by itself, that the stages let through, also of

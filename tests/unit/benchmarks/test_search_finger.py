@@ -29,9 +29,7 @@ def test_prints_are_searched_among_strangers_and_each_other(tmp_path: Path) -> N
     assert benchmark._bars({"drawn": drawn, "real": {"nbis": found}}) == (claim,)
     run = record(
         "search_finger",
-        Result(
-            {"matcher": "cylinders", "strangers": 60, "claimed": 0.5}, {"drawn": drawn, "real": {"nbis": found}}, ()
-        ),
+        Result({"matcher": "cylinders", "strangers": 60}, {"drawn": drawn, "real": {"nbis": found}}, ()),
     )
     text = benchmark.render(json.loads(json.dumps(run)), tmp_path)
     assert "| `nbis` | 7 | 6 | 6 (48.7 – 97.4 %) | 7 | 100.0 % |" in text

@@ -186,10 +186,17 @@ class _Failing:
         self.failures = 0
 
     def execute(self, statement: str, *arguments: object) -> sqlite3.Cursor:
+        self._fail_at(statement)
+        return self._connection.execute(statement, *arguments)  # type: ignore[arg-type]
+
+    def executemany(self, statement: str, *arguments: object) -> sqlite3.Cursor:
+        self._fail_at(statement)
+        return self._connection.executemany(statement, *arguments)  # type: ignore[arg-type]
+
+    def _fail_at(self, statement: str) -> None:
         if statement.startswith(self._statement) and self.failures == 0:
             self.failures += 1
             raise self._error
-        return self._connection.execute(statement, *arguments)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)

@@ -6,15 +6,14 @@ encounter, lie one behind the other in one ``bytes`` for a page of numbers; a re
 through a hash table of numbers: each subject has one of its encounters in it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.gallery.compiling import kernel
 
 #: Numbers whose texts lie together: some 30 KB, which an addition or removal copies.
 PAGE: Final = 1024
@@ -30,13 +29,6 @@ _UUID: Final = 254
 _LONG: Final = 253
 _DASHES: Final = (8, 13, 18, 23)  # where a UUID has them
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _kernel(function: F) -> F:
-    compile_: Any = njit
-    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def packed(text: str) -> bytes:
@@ -301,7 +293,7 @@ def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
     return grown
 
 
-@_kernel
+@kernel
 def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
     # From a place on, the first whose encounter has this hash, or the first free one.
     while places[place] != 0 and hashes[places[place] - 1] != hashed:
@@ -309,7 +301,7 @@ def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: 
     return place
 
 
-@_kernel
+@kernel
 def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], held: NDArray[np.uint32]) -> None:
     last = len(places) - 1
     for entry in held:
@@ -319,7 +311,7 @@ def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], held: NDArray[
         places[place] = entry
 
 
-@_kernel
+@kernel
 def _entered(
     places: NDArray[np.uint32],
     hashes: NDArray[np.uint32],
@@ -352,7 +344,7 @@ def _enter(
     return met
 
 
-@_kernel
+@kernel
 def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) -> None:
     # Whoever was pushed past the gap moves into it, so that a look-up still ends at the first free place.
     last = len(places) - 1
@@ -366,7 +358,7 @@ def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) ->
     places[gap] = 0
 
 
-@_kernel
+@kernel
 def _rings(following: NDArray[np.uint32], chosen: NDArray[np.bool_]) -> int:
     # A subject counts at the lowest of its marked encounters.
     count = 0

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
         By slot.
     top : int
         All slots in use are below.
-    count : int
+    used : int
         How many are in use.
     """
 
@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     id_at: NDArray[np.int64]
     vectors: VectorRows
     top: int
-    count: int
+    used: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

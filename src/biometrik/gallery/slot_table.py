@@ -73,7 +73,7 @@ class SlotTable:
             _seat(self._places, self._ids, used)
 
     def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
-        """Give (N,) ids, 0 or more, the slots that they have from now on, for which there is room; no other id has them."""
+        """Give (N,) ids, 0 or more, slots for which there is room; no other id has them."""
         self._count += _put(self._places, self._ids, ids, slots)
 
     def discard(self, ids: NDArray[np.int64]) -> None:

@@ -37,8 +37,8 @@ class Int8Certified(Index):
     every vector, whatever the vectors are; where many are nearly the same it takes longer.
     :mod:`biometrik.gallery.int8_scan` has the bounds, ADR 14 the reasons.
 
-    A view is which slots are in use, in bits that no write changes: while there is one, a write puts changed bits beside
-    them. What was removed is overwritten, and its slot used again, when no view is left that has it.
+    A view is which slots are in use, in bits that no write changes: while there is a view, a write puts changed bits
+    beside them. What was removed is overwritten, and its slot used again, when no view is left that has it.
     """
 
     on_disk = True
@@ -75,7 +75,7 @@ class Int8Certified(Index):
             self._rows.vectors.make_room(self._rows.top + count)
 
     def _count(self) -> int:
-        return self._rows.count
+        return self._rows.used
 
     # --- changes: what may lack memory comes before what makes a row live, which is one assignment ----------------
 
@@ -93,7 +93,7 @@ class Int8Certified(Index):
         live = self._own_live(slots)
         self._table.put(ids, slots)
         _flip(live, slots)
-        self._rows = Rows(rows.segments, live, self._table.ids, rows.vectors, top, rows.count + len(ids))
+        self._rows = Rows(rows.segments, live, self._table.ids, rows.vectors, top, rows.used + len(ids))
         self._free.difference_update(reused)
         return True
 
@@ -105,7 +105,7 @@ class Int8Certified(Index):
         live = self._own_live(slots)
         self._table.discard(ids)
         _flip(live, slots)
-        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count - len(ids))
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.used - len(ids))
         self._leave(slots)
         return True
 
@@ -115,7 +115,7 @@ class Int8Certified(Index):
         while top > len(segments) * SEGMENT:
             segments = (*segments, int8_codes.segment(SEGMENT, self.dimension))
             live = (*live, int8_codes.bits(SEGMENT))
-        return Rows(segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
+        return Rows(segments, live, rows.id_at, rows.vectors, rows.top, rows.used)
 
     def _fill(self, slots: NDArray[np.int64], scattered: int, vectors: NDArray[np.float32]) -> None:
         # The first few slots are anywhere, the others follow one another.
@@ -184,7 +184,7 @@ class Int8Certified(Index):
             self._free.remove(top)
         if top == rows.top:
             return False
-        self._rows = Rows(rows.segments, rows.live, rows.id_at, rows.vectors, top, rows.count)
+        self._rows = Rows(rows.segments, rows.live, rows.id_at, rows.vectors, top, rows.used)
         return True
 
     def _moved(self) -> bool:
@@ -207,7 +207,7 @@ class Int8Certified(Index):
         live = self._own_live(both)
         self._table.put(ids, new)
         _flip(live, both)
-        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.used)
         self._free.difference_update(new.tolist())
         self._leave(old)
         return True
@@ -235,7 +235,7 @@ class Int8Certified(Index):
         ids: NDArray[np.int64],
         similarities: NDArray[np.float32],
     ) -> None:
-        chosen, there = (rows.live, rows.count) if allowed is None else self._chosen(rows, moment, allowed)
+        chosen, there = (rows.live, rows.used) if allowed is None else self._chosen(rows, moment, allowed)
         wanted = min(ids.shape[1], there)
         if wanted == 0:
             return

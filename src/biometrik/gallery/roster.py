@@ -19,8 +19,10 @@ from biometrik.gallery.compiling import kernel
 PAGE: Final = 1024
 #: Numbers are kept as uint32, in the hash table plus one.
 MAX_NUMBER: Final = 2**32 - 2
-#: Places per subject at least: half full, so that a look-up ends after two looks.
-_SPARE: Final = 2
+#: Subjects a place at most: a look-up ends after four looks. The table grows at another size than those of slots and
+#: than a roster's arrays, so that no write waits for two of them.
+_FULL: Final = 5 / 8
+_LEAST_ROOM: Final = 3 * PAGE // 2
 _HASH: Final = (1 << 32) - 1
 #: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
 #: UTF-8 behind their length, one byte, or behind _LONG two.
@@ -126,10 +128,10 @@ class Roster:
     def __init__(self) -> None:
         self._above = 0  # all numbers that ever were
         # 0 where there is no encounter; uint32 once there are more kinds
-        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(PAGE, dtype=np.uint16)
-        self._next = np.zeros(PAGE, dtype=np.uint32)
-        self._at = np.zeros(PAGE, dtype=np.uint32)
-        self._hash = np.zeros(PAGE, dtype=np.uint32)  # of the subject, so that the table grows without its text
+        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(_LEAST_ROOM, dtype=np.uint16)
+        self._next = np.zeros(_LEAST_ROOM, dtype=np.uint32)
+        self._at = np.zeros(_LEAST_ROOM, dtype=np.uint32)
+        self._hash = np.zeros(_LEAST_ROOM, dtype=np.uint32)  # of the subject, so that the table grows without its text
         self._pages: list[bytes] = [b""]
         self._places = np.zeros(64, dtype=np.uint32)
         self._subjects = self._encounters = 0
@@ -267,18 +269,18 @@ class Roster:
             )
         self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
         self._above = max(self._above, number + 1)
-        if _SPARE * (self._subjects + subjects) > len(self._places):
-            used = self._places[self._places != 0]
-            places = len(self._places)
-            while places < _SPARE * (self._subjects + subjects):
-                places *= 2
-            self._places = np.zeros(places, dtype=np.uint32)
-            _seat(self._places, self._hash, used)
+        places = len(self._places)
+        while _FULL * places < self._subjects + subjects:
+            places *= 2
+        if places > len(self._places):
+            grown = np.zeros(places, dtype=np.uint32)
+            _seat(grown, self._hash, self._places)
+            self._places = grown
 
     def _place(self, subject: bytes) -> tuple[int, int]:
         # Where the subject is in the table and one of its encounters, or the free place where it would be and -1.
         hashed = hash(subject) & _HASH
-        place = hashed & (len(self._places) - 1)
+        place = hashed * len(self._places) >> 32  # see _home
         while True:
             place = int(_next_place(self._places, self._hash, hashed, place))
             number = int(self._places[place]) - 1
@@ -294,6 +296,13 @@ def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
 
 
 @kernel
+def _home(hashed: np.uint32, places: int) -> Any:
+    # The hash as a share of the places: in a larger table everybody comes in the same order, so that it is filled from
+    # one end to the other.
+    return np.int64((np.uint64(hashed) * np.uint64(places)) >> np.uint64(32))
+
+
+@kernel
 def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
     # From a place on, the first whose encounter has this hash, or the first free one.
     while places[place] != 0 and hashes[places[place] - 1] != hashed:
@@ -302,10 +311,12 @@ def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: 
 
 
 @kernel
-def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], held: NDArray[np.uint32]) -> None:
+def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], before: NDArray[np.uint32]) -> None:
     last = len(places) - 1
-    for entry in held:
-        place = np.int64(hashes[entry - 1]) & last
+    for entry in before:
+        if entry == 0:
+            continue
+        place = _home(hashes[entry - 1], len(places))
         while places[place] != 0:
             place = (place + 1) & last
         places[place] = entry
@@ -322,7 +333,7 @@ def _entered(
     last = len(places) - 1
     for n in range(len(numbers)):
         number = numbers[n]
-        place = np.int64(hashes[number]) & last
+        place = _home(hashes[number], len(places))
         while places[place] != 0 and hashes[places[place] - 1] != hashes[number]:
             place = (place + 1) & last
         if places[place] == 0:
@@ -350,7 +361,7 @@ def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) ->
     last = len(places) - 1
     place = (gap + 1) & last
     while places[place] != 0:
-        home = np.int64(hashes[places[place] - 1]) & last
+        home = _home(hashes[places[place] - 1], len(places))
         if (place - home) & last >= (place - gap) & last:
             places[gap] = places[place]
             gap = place

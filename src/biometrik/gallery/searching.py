@@ -24,8 +24,9 @@ from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Tr
 Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
 
 
-#: Encounters that are forgotten at a time after their gallery was deleted, some milliseconds, and the pause after it.
-_FORGOTTEN: Final = 256
+#: Encounters that are forgotten at a time after their gallery was deleted, and the pause after it. They take about a
+#: millisecond of Python: a search beside them, which takes turns with Python's lock some forty times, waits no longer.
+_FORGOTTEN: Final = 64
 _PAUSE_S: Final = 0.001
 #: Faces that are asked for at first where all that are alike are wanted: most have none but their own.
 _NEIGHBOURS: Final = 8

@@ -14,6 +14,8 @@ from biometrik.gallery.compiling import kernel
 #: A place without a slot.
 _FREE: Final = -1
 _LEAST_PLACES: Final = 64
+#: Doubled like the places, but never when they are: no write waits for both.
+_LEAST_IDS: Final = 96
 #: 2⁶⁴ divided by the golden ratio: its multiples spread consecutive ids, as a store gives them out, evenly.
 #: Knuth, The Art of Computer Programming 3, section 6.4.
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -36,7 +38,7 @@ class SlotTable:
 
     def __init__(self) -> None:
         self._count = 0
-        self._ids = np.zeros(_LEAST_PLACES, dtype=np.int64)
+        self._ids = np.zeros(_LEAST_IDS, dtype=np.int64)
         self._places = np.full(_LEAST_PLACES, _FREE, dtype=np.int32)
 
     def __len__(self) -> int:
@@ -68,9 +70,8 @@ class SlotTable:
         while places < 2 * count:  # half full: two looks for an id that is not there
             places *= 2
         if places > len(self._places):
-            used = self._places[self._places != _FREE]
-            self._places = np.full(places, _FREE, dtype=np.int32)
-            _seat(self._places, self._ids, used)
+            before, self._places = self._places, np.full(places, _FREE, dtype=np.int32)
+            _seat(self._places, self._ids, before)
 
     def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
         """Give (N,) ids, 0 or more, slots for which there is room; no other id has them."""
@@ -83,8 +84,10 @@ class SlotTable:
 
 @kernel
 def _home(number: int, places: int) -> Any:
-    # The upper half of the product, which depends on all bits of the id.
-    return np.int64((np.uint64(number) * _GOLDEN) >> np.uint64(32)) & (places - 1)
+    # The upper half of the product, which depends on all bits of the id, as a share of the places: in a larger table
+    # everybody comes in the same order, so that it is filled from one end to the other.
+    half = (np.uint64(number) * _GOLDEN) >> np.uint64(32)
+    return np.int64((half * np.uint64(places)) >> np.uint64(32))
 
 
 @kernel
@@ -107,9 +110,10 @@ def _find(places: NDArray[np.int32], ids: NDArray[np.int64], asked: NDArray[np.i
 
 
 @kernel
-def _seat(places: NDArray[np.int32], ids: NDArray[np.int64], slots: NDArray[np.int32]) -> None:
-    for slot in slots:
-        places[_place(places, ids, ids[slot])] = slot
+def _seat(places: NDArray[np.int32], ids: NDArray[np.int64], before: NDArray[np.int32]) -> None:
+    for slot in before:
+        if slot != _FREE:
+            places[_place(places, ids, ids[slot])] = slot
 
 
 @kernel

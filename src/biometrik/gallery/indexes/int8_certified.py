@@ -259,7 +259,7 @@ class Int8Certified(Index):
         if gone:
             left = np.concatenate(gone)
             left = left[left < rows.top]  # the others came later
-            found.append(left[np.isin(rows.id_at[left], allowed)])
+            found.append(left[_among(rows.id_at[left], allowed)])
         chosen = tuple(int8_codes.bits(SEGMENT) for _ in rows.segments)
         slots = np.concatenate([np.empty(0, dtype=np.int64), *found])
         there = sum(
@@ -267,6 +267,18 @@ class Int8Certified(Index):
             for n, (bits, live) in enumerate(zip(chosen, rows.live, strict=True))
         )
         return chosen, there
+
+
+def _among(few: NDArray[np.int64], many: NDArray[np.int64]) -> NDArray[np.bool_]:
+    # Which of a few ids are among many, which np.isin would sort.
+    ids, place = np.unique(few, return_inverse=True)
+    table = SlotTable()
+    table.make_room(len(ids), len(ids))
+    table.put(ids, np.arange(len(ids)))
+    there = np.zeros(len(ids) + 1, dtype=np.bool_)  # the last is for -1
+    there[table.slots_of(many)] = True
+    among: NDArray[np.bool_] = there[place]
+    return among
 
 
 def _flip(live: Sequence[NDArray[np.uint32]], slots: NDArray[np.int64]) -> None:

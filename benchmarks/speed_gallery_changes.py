@@ -18,6 +18,7 @@ from benchmarks.options import Options
 from benchmarks.plots import durations
 from benchmarks.render import table
 from biometrik.features import Features
+from biometrik.gallery import roster
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.members import shown_by
 from biometrik.gallery.prints import Comparator, PrintIndex
@@ -102,6 +103,7 @@ class _Office:
     def __init__(self) -> None:
         index = INDEXES.load("int8-certified")(_DIMENSION)
         index.warm_up()
+        roster.warm_up()
         self.searchable = Searchable(index, PrintIndex(_comparator, 0))
         self._rng = np.random.default_rng(1)
         self._numbers = itertools.count()

@@ -289,6 +289,16 @@ class Roster:
             place = (place + 1) & (len(self._places) - 1)
 
 
+def warm_up() -> None:
+    """Compile what would be compiled at first use; numba keeps it for the next process."""
+    like = Roster()
+    for number in range(41):  # more than the first table takes, so that it grows
+        like.add(number, f"A-{number}", "e", 1)
+    like.take_in(Page(np.array([PAGE]), np.ones(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), packed("B") * 2))
+    like.subjects_among(like.kinds > 0)
+    like.remove(0)
+
+
 def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
     grown = np.zeros(room, dtype=array.dtype)
     grown[:used] = array[:used]

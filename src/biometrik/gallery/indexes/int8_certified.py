@@ -63,8 +63,9 @@ class Int8Certified(Index):
     def warm_up(self) -> None:
         """Use a small index like this one; numba keeps what it compiled for the next process."""
         like = Int8Certified(self.dimension)
-        ids = np.arange(2, dtype=np.int64)
-        like.add(ids, np.zeros((2, self.dimension), dtype=np.float32))
+        ids = np.arange(40, dtype=np.int64)  # more than the first table of slots takes, so that it grows
+        like.add(ids[:1], np.zeros((1, self.dimension), dtype=np.float32))
+        like.add(ids[1:], np.zeros((39, self.dimension), dtype=np.float32))
         for allowed in (None, ids):
             like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
         like.remove(ids)

@@ -70,8 +70,9 @@ class SlotTable:
         while places < 2 * count:  # half full: two looks for an id that is not there
             places *= 2
         if places > len(self._places):
-            before, self._places = self._places, np.full(places, _FREE, dtype=np.int32)
-            _seat(self._places, self._ids, before)
+            larger: NDArray[np.int32] = np.full(places, _FREE, dtype=np.int32)
+            _seat(larger, self._ids, self._places)
+            self._places = larger
 
     def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
         """Give (N,) ids, 0 or more, slots for which there is room; no other id has them."""

@@ -78,7 +78,7 @@ class Int8Certified(Index):
     def _count(self) -> int:
         return self._rows.used
 
-    # --- changes: what may lack memory comes before what makes a row live, which is one assignment ----------------
+    # --- changes: what may lack memory or the disk comes before what makes a row live ------------------------------
 
     def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
         if self._table.found(ids)[1]:

@@ -32,7 +32,7 @@ TITLE = "Waiting while a gallery changes"
 
 _DIMENSION: Final = 128
 #: Sizes where what a gallery keeps is made larger: arrays by slot and number, the table of ids, that of subjects.
-_GROWTHS: Final = {"arrays": 3 << 18, "ids": 1 << 20, "subjects": 5 << 18}
+_GROWTHS: Final = {"arrays": 1_024_000, "ids": 1 << 20, "subjects": 5 << 18}
 _BEFORE: Final = 300  # faces that are left to such a size when writes begin
 _WRITES_PER_S: Final = 200
 _SEARCHES_PER_S: Final = 20

@@ -22,7 +22,7 @@ MAX_NUMBER: Final = 2**32 - 2
 #: Subjects a place at most: a look-up ends after four looks. The table grows at another size than those of slots and
 #: than a roster's arrays, so that no write waits for two of them.
 _FULL: Final = 5 / 8
-_LEAST_ROOM: Final = 3 * PAGE // 2
+_LEAST_ROOM: Final = 1000
 _HASH: Final = (1 << 32) - 1
 #: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
 #: UTF-8 behind their length, one byte, or behind _LONG two.

@@ -14,8 +14,8 @@ from biometrik.gallery.compiling import kernel
 #: A place without a slot.
 _FREE: Final = -1
 _LEAST_PLACES: Final = 64
-#: Doubled like the places, but never when they are: no write waits for both.
-_LEAST_IDS: Final = 96
+#: Doubled like the places, but never when they are, so that no write waits for both: 1,024,000, not 1,048,576.
+_LEAST_IDS: Final = 125
 #: 2⁶⁴ divided by the golden ratio: its multiples spread consecutive ids, as a store gives them out, evenly.
 #: Knuth, The Art of Computer Programming 3, section 6.4.
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)

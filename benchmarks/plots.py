@@ -138,6 +138,56 @@ def found_by_cost(curves: Mapping[str, Sequence[Sequence[float]]], title: str, p
     _save(figure, path)
 
 
+def throughput(systems: Mapping[str, Mapping[int, Sequence[float]]], title: str, path: Path) -> None:
+    """Draw queries a second over the batch size, with quartiles.
+
+    Parameters
+    ----------
+    systems : mapping
+        Name → batch → (median, lower quartile, upper quartile) of the time of a query, milliseconds.
+    title : str
+        What was timed.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, (name, found) in zip(_COLOURS, systems.items(), strict=False):
+        median, low, high = 1000 / np.array(list(found.values())).T
+        axes.errorbar(list(found), median, yerr=(median - high, low - median), color=colour, marker=".", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="queries at a time", ylabel="queries a second", title=title)
+    batches = next(iter(systems.values()))
+    axes.set_xticks(list(batches), [str(batch) for batch in batches])
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def growth(rows: Mapping[str, Mapping[str, Sequence[float]]], sizes: Sequence[int], title: str, path: Path) -> None:
+    """Draw measures over the size of a gallery, side by side, each from zero.
+
+    Parameters
+    ----------
+    rows : mapping
+        Measure with its unit → name → (S,) values.
+    sizes : sequence of int
+        S, faces.
+    title : str
+        What was measured.
+    path : Path
+        PNG to write.
+    """
+    figure, panes = pyplot.subplots(1, len(rows), figsize=(1.5 * _SIZE_INCHES[0], 0.8 * _SIZE_INCHES[1]))
+    for axes, (measure, found) in zip(panes, rows.items(), strict=True):
+        for colour, (name, values) in zip(_COLOURS, found.items(), strict=False):
+            axes.plot(np.array(sizes) / 1e6, values, color=colour, marker=".", label=name)
+        axes.set(xlabel="million faces", title=measure)
+        axes.set_ylim(bottom=0)
+        axes.grid(visible=True, alpha=0.3)
+    panes[0].legend()
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
 def latency_over_time(bins: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
     """Draw how long calls took while a load went on.
 

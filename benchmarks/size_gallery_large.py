@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.history import ROOT, Bar, NotRunError, Result
 from benchmarks.options import Options
+from benchmarks.plots import growth
 from benchmarks.render import table
 from biometrik.features import Features
 from biometrik.gallery.members import shown_by
@@ -104,10 +105,24 @@ def run(options: Options) -> Result:
     return Result({"sizes": list(_SIZES), "dimension": 128, "probes": _PROBES}, figures, bars)
 
 
-def render(run: Mapping[str, Any], _: Path) -> str:
-    """Return a table of growth."""
+def render(run: Mapping[str, Any], plots: Path) -> str:
+    """Return a table of growth and a picture."""
     rows = []
-    for size in run["parameters"]["sizes"]:
+    sizes = run["parameters"]["sizes"]
+    measures = {"GiB at the peak": ("peak", 2**30), "s to fill": ("start_s", 1), "ms a search": ("search_ms", 1)}
+    growth(
+        {
+            measure: {
+                f"vectors {place}": [run["figures"][f"{size}, {form}"][name] / unit for size in sizes]
+                for form, place in (("memory", "in memory"), ("disk", "on disk"))
+            }
+            for measure, (name, unit) in measures.items()
+        },
+        sizes,
+        "growth of a gallery",
+        plots / "gallery_growth.png",
+    )
+    for size in sizes:
         for form in ("memory", "disk"):
             found = run["figures"][f"{size}, {form}"]
             rows.append(
@@ -124,6 +139,8 @@ snapshot that was written from `biometrik.synthetic` directly, without a databas
 too long here. Each search is for the best {_COUNT}, one at a time on all cores, and is compared with brute force.
 
 {table(["faces", "s to fill", "bytes a face", "GiB at the peak", "ms a search"], rows)}
+
+![Growth of a gallery](plots/gallery_growth.png)
 """
 
 

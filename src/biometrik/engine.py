@@ -28,6 +28,7 @@ from biometrik.errors import (
 from biometrik.examiner import Examiner, Fuse
 from biometrik.features import Features
 from biometrik.fingers import FingerprintImage
+from biometrik.gallery import roster
 from biometrik.gallery.gallery import Gallery
 from biometrik.gallery.index import INDEXES
 from biometrik.gallery.prints import PrintIndex
@@ -132,6 +133,7 @@ class Engine:
         )
         if config.runtime.warm_up:
             index.warm_up()
+            roster.warm_up()
         file = None if in_memory or not config.gallery.snapshot else Path(f"{fspath(path)}.index")
         # A snapshot vouches for what it was made of; the rest is checked while the engine is at work (ADR 18).
         store = STORES.load("memory" if in_memory else config.gallery.store).open(

@@ -106,6 +106,7 @@ def opened() -> Iterator[Callable[..., list[Failure]]]:
         for name, value in (("_SPARE_LEAST", 4), ("_MOVED", 3), ("_OVERWRITTEN", 2)):
             stack.enter_context(patch(f"biometrik.gallery.indexes.int8_certified.{name}", value))
         stack.enter_context(patch("biometrik.gallery.int8_search._ROWS_PER_THREAD", 64))
+        stack.enter_context(patch("biometrik.gallery.searching._FORGOTTEN", 1))
         before = sys.getswitchinterval()
         stack.callback(sys.setswitchinterval, before)
         sys.setswitchinterval(1e-5)  # seconds; threads take turns 500 times as often as usual

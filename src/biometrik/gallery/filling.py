@@ -189,6 +189,7 @@ class Filling:
             self._searchable.add_gallery(event.details["gallery"], event.sequence)
         elif event.kind is EventKind.GALLERY_DELETED:
             self._searchable.remove_gallery(event.details["gallery"], event.sequence)
+            self._searchable.tidy()
         elif event.kind in (EventKind.EXPORTED, EventKind.DUPLICATE_SUSPECTED):
             self._searchable.note(event.sequence)  # nobody changes
         elif event.kind is not EventKind.ENROLLED:

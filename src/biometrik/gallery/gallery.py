@@ -383,6 +383,7 @@ class Gallery:
                 details=details,
                 then=lambda made: self._in_order(made.event, lambda: self._searchable.remove_gallery(name, made.event)),
             )
+        self._searchable.tidy()
 
     def export(self, gallery: str = "", *, details: Mapping[str, str] = NO_DETAILS) -> Iterator[Stored]:
         """Yield active encounters with their templates, oldest first; the log says first that they leave.

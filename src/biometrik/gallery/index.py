@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.gallery.compiling import kernel
 from biometrik.registry import Registry
 
 #: Answers queries (Q, D) among allowed ids, or all for None, by filling ids and similarities (Q, count): the first
@@ -19,6 +20,11 @@ Answer = Callable[
     [NDArray[np.float32], NDArray[np.int64] | None, NDArray[np.int64], NDArray[np.float32]],
     None,
 ]
+
+
+#: Compared with faster than the types, and a write takes microseconds.
+_FLOAT32: Final = np.dtype(np.float32)
+_INT64: Final = np.dtype(np.int64)
 
 
 @final
@@ -136,9 +142,8 @@ class Index(abc.ABC):
         if len(ids) == 0:
             return
         with self._lock:
-            if self._held(ids).any():
+            if not self._add(ids, vectors):
                 raise InvalidInputError("ids: expected ids that are not in the index yet; remove them first")
-            self._add(ids, vectors)
 
     def make_room(self, count: int) -> None:  # noqa: B027  # most indexes have no file
         """See to it that :meth:`add` finds room on the disk for so many vectors more.
@@ -165,19 +170,22 @@ class Index(abc.ABC):
         """
         ids = _checked_ids(ids)
         with self._lock:
-            if not self._held(ids).all():
+            if not self._remove(ids):
                 raise InvalidInputError("ids: expected ids that are in the index")
-            self._remove(ids)
-        self._settle()
+            more = self._settle()
+        while more:
+            with self._lock:
+                more = self._settle()
 
     @final
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the (N, D) vectors of (N,) ids that are in the index, a copy; raises InvalidInputError as remove."""
         ids = _checked_ids(ids)
         with self._lock:
-            if not self._held(ids).all():
-                raise InvalidInputError("ids: expected ids that are in the index")
-            return self._vectors_of(ids) if len(ids) else np.empty((0, self.dimension), dtype=np.float32)
+            vectors = self._vectors_of(ids) if len(ids) else np.empty((0, self.dimension), dtype=np.float32)
+        if vectors is None:
+            raise InvalidInputError("ids: expected ids that are in the index")
+        return vectors
 
     @final
     def search(
@@ -209,29 +217,28 @@ class Index(abc.ABC):
     def warm_up(self) -> None:
         """Compile what would be compiled at first use, so that no later call waits for it."""
 
-    # --- what an index writes: all but `_view` and `_settle` are called with the lock held and checked arguments --
+    # --- what an index writes: all but `_view` are called with the lock held and checked arguments: ------------------
+    # --- ids that can be written to and vectors that cannot, in C's order, so that kernels are compiled once --------
 
     @abc.abstractmethod
     def _create(self) -> None:
         """Start empty; called once."""
 
     @abc.abstractmethod
-    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which ids are in the index."""
+    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
+        """Return False, and change nothing, where an id is in the index."""
 
     @abc.abstractmethod
-    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None: ...
+    def _remove(self, ids: NDArray[np.int64]) -> bool:
+        """Return False, and change nothing, where an id is not in the index."""
 
     @abc.abstractmethod
-    def _remove(self, ids: NDArray[np.int64]) -> None: ...
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the vectors of one id or more, None where one is not in the index."""
 
     @abc.abstractmethod
-    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the vectors of one id or more."""
-
-    @abc.abstractmethod
-    def _settle(self) -> None:
-        """Do what a removal left to be done, in portions that keep the lock for milliseconds; called without it."""
+    def _settle(self) -> bool:
+        """Do what a removal left to be done, at most for some milliseconds; return whether there is more."""
 
     @abc.abstractmethod
     def _view(self) -> AbstractContextManager[View]:
@@ -247,8 +254,9 @@ class TurnTaking(Index):
     def warm_up(self) -> None:
         """Nothing is compiled."""
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
         """Nothing is left to be done."""
+        return False
 
     @contextmanager
     def _view(self) -> Iterator[View]:
@@ -267,22 +275,34 @@ class TurnTaking(Index):
 
 
 def _checked_vectors(what: str, vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
-    if vectors.ndim != 2 or vectors.shape[1] != dimension or vectors.dtype != np.float32:
+    if vectors.ndim != 2 or vectors.shape[1] != dimension or vectors.dtype != _FLOAT32:
         raise InvalidInputError(f"{what}: expected (N, {dimension}) float32, got {vectors.shape} {vectors.dtype}")
-    if not np.isfinite(vectors).all():
+    own = vectors.view() if vectors.flags.c_contiguous else vectors.copy()
+    own.setflags(write=False)
+    if not _finite(own):
         raise InvalidInputError(f"{what}: expected finite values")
-    return np.ascontiguousarray(vectors)
+    return own
 
 
 def _int64(what: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    if ids.ndim != 1 or ids.dtype != np.int64:
+    if ids.ndim != 1 or ids.dtype != _INT64:
         raise InvalidInputError(f"{what}: expected (N,) int64, got {ids.shape} {ids.dtype}")
-    return ids
+    return ids if ids.flags.carray else ids.copy()
+
+
+@kernel
+def _finite(vectors: NDArray[np.float32]) -> bool:
+    # Without the array of what is finite that NumPy makes, which takes longer than a write does otherwise.
+    every = True
+    for row in vectors:
+        for value in row:
+            every &= np.isfinite(value)
+    return every
 
 
 def _checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     ids = _int64("ids", ids)
-    least = ids.min(initial=0) if len(ids) != 1 else ids[0]  # one is the usual, and a write takes microseconds
+    least = ids.min(initial=0) if len(ids) != 1 else ids[0]  # one is the usual
     if least < 0:
         raise InvalidInputError(f"ids: expected 0 or more, got {least}")
     if len(ids) > 1 and len(np.unique(ids)) != len(ids):

@@ -15,15 +15,16 @@ and trust their input; all are in this file because numba's cache does not notic
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import numba
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from biometrik.gallery.compiling import kernel
 from biometrik.gallery.int8_codes import CHUNK, GROUP, LEAST_SCALE, QUERIES, ROUNDING, Batch, Found, Segment
 
 _f, _i, _u = np.float32, np.int32, np.uint32
@@ -42,15 +43,6 @@ def _has_vnni() -> bool:
 
 #: Whether this processor has the 512-bit int8 dot product.
 VNNI: Final = _has_vnni()
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _kernel(function: F) -> F:
-    # Without numba's run-time: a kernel cannot allocate.
-    compile_: Any = njit
-    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
-
 
 # --- what the processor does ----------------------------------------------------------------------------------------
 
@@ -153,7 +145,7 @@ _multiply_eight: Any = intrinsic(_multiplying(QUERIES))
 _above: Any = intrinsic(_compare)
 
 
-@_kernel
+@kernel
 def _multiply_plainly(
     codes: NDArray[np.uint8],
     at: int,
@@ -184,16 +176,28 @@ def _multiply_plainly(
 # --- kernels --------------------------------------------------------------------------------------------------------
 
 
-@_kernel
-def write(target: Segment, first: int, vectors: NDArray[np.float32]) -> None:
-    """Put rows into codes, from row ``first`` of a segment on.
+@kernel
+def write(
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    slots: NDArray[np.int64],
+    origin: int,
+    vectors: NDArray[np.float32],
+) -> None:
+    """Put (N, D) vectors in (N,) slots into codes; slots outside the segment, from slot ``origin`` on, are passed over.
 
-    A scan that was not told to choose them may run: bounds of other rows of the group hold at any moment.
+    The segment comes in its parts, which takes microseconds less. A scan that was not told to choose the rows may run:
+    bounds of other rows of the group hold at any moment.
     """
     dimension = vectors.shape[1]
     width = (dimension + 3) // 4 * 4
     for n in range(len(vectors)):
-        row, vector = first + n, vectors[n]
+        row, vector = slots[n] - origin, vectors[n]
+        if not 0 <= row < len(scales):
+            continue
         group, r = row // GROUP, row % GROUP
         largest = _f(0.0)
         for d in range(dimension):
@@ -204,30 +208,42 @@ def write(target: Segment, first: int, vectors: NDArray[np.float32]) -> None:
         for d in range(width):
             code = 0.0
             if d < dimension:
-                code = min(max(np.rint(np.float64(vector[d]) / np.float64(scale)), -127.0), 127.0)
-                rest = np.float64(vector[d]) / np.float64(scale) - code
+                exact = np.float64(vector[d]) / np.float64(scale)
+                code = min(max(np.rint(exact), -127.0), 127.0)
                 norm += code * code
-                error += rest * rest
-            target.codes[start + d // 4 * 4 * GROUP + d % 4] = np.uint8(_i(code) + 128)
-        target.scales[row] = scale
-        target.norms[row] = _f(np.sqrt(norm) * (1.0 + ROUNDING))
-        target.errors[row] = _f(np.sqrt(error) * (1.0 + ROUNDING))
-        _bound(target, group)
+                error += (exact - code) ** 2
+            codes[start + d // 4 * 4 * GROUP + d % 4] = np.uint8(_i(code) + 128)
+        scales[row] = scale
+        norms[row] = _f(np.sqrt(norm) * (1.0 + ROUNDING))
+        errors[row] = _f(np.sqrt(error) * (1.0 + ROUNDING))
+        _bound(norms, errors, bounds, group)
 
 
-@_kernel
-def erase(target: Segment, row: int) -> None:
-    """Leave nothing of a row."""
-    group, r = row // GROUP, row % GROUP
-    width = len(target.codes) // len(target.scales)
-    start = group * GROUP * width + 4 * r
-    for d in range(width):
-        target.codes[start + d // 4 * 4 * GROUP + d % 4] = 0
-    target.scales[row] = target.norms[row] = target.errors[row] = _f(0.0)
-    _bound(target, group)
+@kernel
+def erase(
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    slots: NDArray[np.int64],
+    origin: int,
+) -> None:
+    """Leave nothing of what is in (N,) slots of a segment; see :func:`write`."""
+    width = len(codes) // len(scales)
+    for slot in slots:
+        row = slot - origin
+        if not 0 <= row < len(scales):
+            continue
+        group, r = row // GROUP, row % GROUP
+        start = group * GROUP * width + 4 * r
+        for d in range(width):
+            codes[start + d // 4 * 4 * GROUP + d % 4] = 0
+        scales[row] = norms[row] = errors[row] = _f(0.0)
+        _bound(norms, errors, bounds, group)
 
 
-@_kernel
+@kernel
 def flip(bits: NDArray[np.uint32], rows: NDArray[np.int64], origin: int) -> None:
     """Choose those of (N,) rows that were not, and the other way round; rows outside the bits are passed over."""
     for row in rows:
@@ -236,16 +252,16 @@ def flip(bits: NDArray[np.uint32], rows: NDArray[np.int64], origin: int) -> None
             bits[group] ^= _u(1) << _u(r)
 
 
-@_kernel
-def _bound(target: Segment, group: int) -> None:
+@kernel
+def _bound(norms: NDArray[np.float32], errors: NDArray[np.float32], bounds: NDArray[np.float32], group: int) -> None:
     norm = error = _f(0.0)
     for row in range(group * GROUP, (group + 1) * GROUP):
-        norm = max(norm, target.norms[row])
-        error = max(error, target.errors[row])
-    target.bounds[group, 0], target.bounds[group, 1] = norm, error
+        norm = max(norm, norms[row])
+        error = max(error, errors[row])
+    bounds[group, 0], bounds[group, 1] = norm, error
 
 
-@_kernel
+@kernel
 def choose(bits: NDArray[np.uint32], live: NDArray[np.uint32], slots: NDArray[np.int64], origin: int) -> int:
     """Set the bits of (N,) slots that are live, from slot ``origin`` on; returns how many were not set before."""
     new = 0
@@ -258,7 +274,7 @@ def choose(bits: NDArray[np.uint32], live: NDArray[np.uint32], slots: NDArray[np
     return new
 
 
-@_kernel
+@kernel
 def scan(
     vnni: bool,
     source: Segment,
@@ -315,7 +331,7 @@ def scan(
     return stop
 
 
-@_kernel
+@kernel
 def _consider(to: Found, p: int, row: int, lower: np.float32, upper: np.float32) -> None:
     if upper < to.floor[p]:  # which rose within the group
         return
@@ -339,7 +355,7 @@ def _consider(to: Found, p: int, row: int, lower: np.float32, upper: np.float32)
     to.floor[p] = max(to.floor[p], heap[0])
 
 
-@_kernel
+@kernel
 def _full(to: Found) -> bool:
     # Whether a query's candidates leave no room for a chunk, also without those that have fallen below the floor.
     room = to.rows.shape[1] - CHUNK * GROUP
@@ -351,7 +367,7 @@ def _full(to: Found) -> bool:
     return False
 
 
-@_kernel
+@kernel
 def sift(to: Found, p: int) -> None:
     """Drop a query's candidates that have fallen below the floor."""
     kept = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,7 @@ _ROWS_PER_THREAD: Final = 1 << 15
 _NOWHERE: Final = int8_codes.bits(SEGMENT)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class Rows(NamedTuple):
     """What an index held at one moment. Slots in use then keep their contents as long as somebody may read them.
 
     Parameters
@@ -37,14 +36,14 @@ class Rows:
     segments : tuple of Segment
         S, of 65,536 rows each.
     live : tuple of (2048,) uint32
-        Bits of the slots in use, by segment; never written to.
+        Bits of the slots in use, by segment; never written to while somebody reads them.
     id_at : (M,) int64
         Ids by slot; M is at least ``top``.
     vectors : VectorRows
         By slot.
     top : int
         All slots in use are below.
-    count : int
+    used : int
         How many are in use.
     """
 
@@ -53,7 +52,7 @@ class Rows:
     id_at: NDArray[np.int64]
     vectors: VectorRows
     top: int
-    count: int
+    used: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,16 +92,21 @@ class Selection:
 
 #: What members have in common by which searches choose: galleries and what they show. There are few.
 Kind = tuple[tuple[str, ...], int]
+#: Kinds by number, None where the number is free. Never written to: a change makes others, so a search keeps its own.
+Kinds = tuple[Kind | None, ...]
 
 
 def count_met(kinds: Sequence[Kind], galleries: tuple[str, ...] | None, shown: int) -> int:
     """Return how many members of these kinds a search of some galleries, all for None, compares with what is shown."""
-    within = [own for held, own in kinds if galleries is None or not set(galleries).isdisjoint(held)]
+    within = [own for held, own in kinds if held and (galleries is None or not set(galleries).isdisjoint(held))]
     return int(meet(np.array(within, dtype=np.int64), shown).sum())
 
 
 class Members:
     """The members of the indexes; not thread-safe, its owner holds a lock.
+
+    Each is of a kind. So a gallery is left by all its members at once, however many they are: their kinds change. Who
+    is in no gallery then is not selected any more, and waits for its removal.
 
     Examples
     --------
@@ -116,22 +121,32 @@ class Members:
 
     def __init__(self) -> None:
         self._roster = Roster()
-        self._kinds: list[Kind | None] = [None]  # by the roster's kind; None where the number is free
+        self._kinds: Kinds = (None,)  # by the roster's kind; two may be equal after a gallery was left
         self._held = [0]  # how many members are of each
         self._kind_of: dict[Kind, int] = {}
         self._selections: dict[tuple[tuple[str, ...] | None, int], Selection] = {}
 
     def __len__(self) -> int:
-        return len(self._roster)
+        return len(self._roster) - int(np.array(self._held)[self._homeless()].sum())
+
+    @property
+    def kinds(self) -> Kinds:
+        """All kinds as they are now."""
+        return self._kinds
 
     def __contains__(self, number: int) -> bool:
         return number in self._roster
 
     def __getitem__(self, number: int) -> Member:
+        return self.member(number, self._kinds)
+
+    def member(self, number: int, kinds: Kinds) -> Member:
+        """Return a member, of its kind among these; raises KeyError where it is none."""
         if number not in self._roster:
             raise KeyError(number)
-        galleries, shown = self._kind(int(self._roster.kinds[number]))
-        return Member(*self._roster.texts(number), galleries, shown)
+        kind = kinds[int(self._roster.kinds[number])]
+        assert kind is not None
+        return Member(*self._roster.texts(number), *kind)
 
     def add(self, number: int, member: Member) -> None:
         """Take in a member, or what changed of its galleries."""
@@ -151,12 +166,25 @@ class Members:
         self._roster.remove(number)
         self._held[kind] -= 1
         if not self._held[kind]:
-            del self._kind_of[self._kind(kind)]
-            self._kinds[kind] = None
+            self._rename(kind, None)
+
+    def leave(self, gallery: str) -> None:
+        """Let all its members leave a gallery; those in no other have to be removed, see :meth:`nowhere`."""
+        self._selections.clear()
+        for number, kind in enumerate(self._kinds):
+            if kind is not None and gallery in kind[0]:
+                self._rename(number, (tuple(other for other in kind[0] if other != gallery), kind[1]))
+
+    def nowhere(self) -> NDArray[np.int64]:
+        """Return the numbers of those who are in no gallery."""
+        return np.flatnonzero(self._homeless()[self._roster.kinds])
 
     def page(self, page: int) -> tuple[Page, list[Kind]]:
         """Return a copy of the members in a page, and their kinds in the order of the page's numbers of kinds."""
         own = self._roster.page(page)
+        nowhere = own.numbers[self._homeless()[own.kinds]]
+        if len(nowhere):
+            own = own.without(nowhere)
         used, kinds = np.unique(own.kinds, return_inverse=True)
         return replace(own, kinds=kinds.astype(np.uint32)), [self._kind(kind) for kind in used.tolist()]
 
@@ -178,14 +206,16 @@ class Members:
         """Return the numbers of a subject's members; none where it has none."""
         return frozenset(self._roster.of_subject(subject_id))
 
-    def of_gallery(self, name: str) -> frozenset[int]:
-        """Return the numbers of a gallery's members; none where it has none."""
-        return frozenset(np.flatnonzero(self._within((name,))[self._roster.kinds]).tolist())
+    def compared(
+        self, subject_id: str, galleries: tuple[str, ...] | None, shown: int, kinds: Kinds | None = None
+    ) -> int:
+        """Return how many of a subject's members a search of these galleries compares with what is shown.
 
-    def compared(self, subject_id: str, galleries: tuple[str, ...] | None, shown: int) -> int:
-        """Return how many of a subject's members a search of these galleries compares with what is shown."""
-        kinds = [self._kind(int(self._roster.kinds[number])) for number in self._roster.of_subject(subject_id)]
-        return count_met(kinds, galleries, shown)
+        They are of their kinds among these, the present ones for None.
+        """
+        known = self._kinds if kinds is None else kinds
+        own = [known[int(self._roster.kinds[number])] for number in self._roster.of_subject(subject_id)]
+        return count_met([kind for kind in own if kind is not None], galleries, shown)
 
     def select(self, galleries: tuple[str, ...] | None, shown: int) -> Selection:
         """Return the members in at least one of these galleries, all of them for None, and how many meet the probe.
@@ -208,7 +238,7 @@ class Members:
 
     def _selected(self, galleries: tuple[str, ...] | None, shown: int) -> Selection:
         used = np.array(self._held) > 0
-        within = used if galleries is None else self._within(galleries) & used
+        within = self._within(galleries) & used
         met = within & [kind is not None and bool(meet(np.array(kind[1]), shown)) for kind in self._kinds]
         numbers = None if (within == used).all() else np.flatnonzero(within[self._roster.kinds])
         if (met == used).all():
@@ -216,10 +246,16 @@ class Members:
         marks = met[self._roster.kinds]
         return Selection(numbers, int(np.count_nonzero(marks)), self._roster.subjects_among(marks))
 
-    def _within(self, galleries: tuple[str, ...]) -> NDArray[np.bool_]:
-        # By kind, whether it is in at least one of these galleries.
-        wanted = set(galleries)
-        return np.array([kind is not None and not wanted.isdisjoint(kind[0]) for kind in self._kinds])
+    def _within(self, galleries: tuple[str, ...] | None) -> NDArray[np.bool_]:
+        # By kind, whether it is in at least one of these galleries, of all for None.
+        held = [frozenset(kind[0]) if kind is not None else frozenset() for kind in self._kinds]
+        if galleries is None:
+            return np.array([bool(own) for own in held])
+        return np.array([not own.isdisjoint(galleries) for own in held])
+
+    def _homeless(self) -> NDArray[np.bool_]:
+        # By kind, whether it is in no gallery.
+        return np.array([kind is not None and not kind[0] for kind in self._kinds])
 
     def _kind(self, number: int) -> Kind:
         kind = self._kinds[number]
@@ -230,9 +266,16 @@ class Members:
         number = self._kind_of.get(kind)
         if number is None:
             if None not in self._kinds[1:]:
-                self._kinds.append(None)
+                self._kinds = (*self._kinds, None)
                 self._held.append(0)
             number = self._kinds.index(None, 1)
-            self._kinds[number] = kind
-            self._kind_of[kind] = number
+            self._rename(number, kind)
         return number
+
+    def _rename(self, number: int, kind: Kind | None) -> None:
+        before = self._kinds[number]
+        if before is not None and self._kind_of.get(before) == number:
+            del self._kind_of[before]
+        self._kinds = (*self._kinds[:number], kind, *self._kinds[number + 1 :])
+        if kind is not None:
+            self._kind_of[kind] = number

@@ -6,22 +6,23 @@ encounter, lie one behind the other in one ``bytes`` for a page of numbers; a re
 through a hash table of numbers: each subject has one of its encounters in it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.gallery.compiling import kernel
 
 #: Numbers whose texts lie together: some 30 KB, which an addition or removal copies.
 PAGE: Final = 1024
 #: Numbers are kept as uint32, in the hash table plus one.
 MAX_NUMBER: Final = 2**32 - 2
-#: Places per subject at least: half full, so that a look-up ends after two looks.
-_SPARE: Final = 2
+#: Subjects a place at most: a look-up ends after four looks. The table grows at another size than those of slots and
+#: than a roster's arrays, so that no write waits for two of them.
+_FULL: Final = 5 / 8
+_LEAST_ROOM: Final = 1000
 _HASH: Final = (1 << 32) - 1
 #: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
 #: UTF-8 behind their length, one byte, or behind _LONG two.
@@ -30,13 +31,6 @@ _UUID: Final = 254
 _LONG: Final = 253
 _DASHES: Final = (8, 13, 18, 23)  # where a UUID has them
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _kernel(function: F) -> F:
-    compile_: Any = njit
-    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def packed(text: str) -> bytes:
@@ -134,10 +128,10 @@ class Roster:
     def __init__(self) -> None:
         self._above = 0  # all numbers that ever were
         # 0 where there is no encounter; uint32 once there are more kinds
-        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(PAGE, dtype=np.uint16)
-        self._next = np.zeros(PAGE, dtype=np.uint32)
-        self._at = np.zeros(PAGE, dtype=np.uint32)
-        self._hash = np.zeros(PAGE, dtype=np.uint32)  # of the subject, so that the table grows without its text
+        self._kind: NDArray[np.uint16] | NDArray[np.uint32] = np.zeros(_LEAST_ROOM, dtype=np.uint16)
+        self._next = np.zeros(_LEAST_ROOM, dtype=np.uint32)
+        self._at = np.zeros(_LEAST_ROOM, dtype=np.uint32)
+        self._hash = np.zeros(_LEAST_ROOM, dtype=np.uint32)  # of the subject, so that the table grows without its text
         self._pages: list[bytes] = [b""]
         self._places = np.zeros(64, dtype=np.uint32)
         self._subjects = self._encounters = 0
@@ -275,18 +269,18 @@ class Roster:
             )
         self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
         self._above = max(self._above, number + 1)
-        if _SPARE * (self._subjects + subjects) > len(self._places):
-            used = self._places[self._places != 0]
-            places = len(self._places)
-            while places < _SPARE * (self._subjects + subjects):
-                places *= 2
-            self._places = np.zeros(places, dtype=np.uint32)
-            _seat(self._places, self._hash, used)
+        places = len(self._places)
+        while _FULL * places < self._subjects + subjects:
+            places *= 2
+        if places > len(self._places):
+            grown = np.zeros(places, dtype=np.uint32)
+            _seat(grown, self._hash, self._places)
+            self._places = grown
 
     def _place(self, subject: bytes) -> tuple[int, int]:
         # Where the subject is in the table and one of its encounters, or the free place where it would be and -1.
         hashed = hash(subject) & _HASH
-        place = hashed & (len(self._places) - 1)
+        place = hashed * len(self._places) >> 32  # see _home
         while True:
             place = int(_next_place(self._places, self._hash, hashed, place))
             number = int(self._places[place]) - 1
@@ -295,13 +289,30 @@ class Roster:
             place = (place + 1) & (len(self._places) - 1)
 
 
+def warm_up() -> None:
+    """Compile what would be compiled at first use; numba keeps it for the next process."""
+    like = Roster()
+    for number in range(41):  # more than the first table takes, so that it grows
+        like.add(number, f"A-{number}", "e", 1)
+    like.take_in(Page(np.array([PAGE]), np.ones(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), packed("B") * 2))
+    like.subjects_among(like.kinds > 0)
+    like.remove(0)
+
+
 def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
     grown = np.zeros(room, dtype=array.dtype)
     grown[:used] = array[:used]
     return grown
 
 
-@_kernel
+@kernel
+def _home(hashed: np.uint32, places: int) -> Any:
+    # The hash as a share of the places: in a larger table everybody comes in the same order, so that it is filled from
+    # one end to the other.
+    return np.int64((np.uint64(hashed) * np.uint64(places)) >> np.uint64(32))
+
+
+@kernel
 def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
     # From a place on, the first whose encounter has this hash, or the first free one.
     while places[place] != 0 and hashes[places[place] - 1] != hashed:
@@ -309,17 +320,19 @@ def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: 
     return place
 
 
-@_kernel
-def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], held: NDArray[np.uint32]) -> None:
+@kernel
+def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], before: NDArray[np.uint32]) -> None:
     last = len(places) - 1
-    for entry in held:
-        place = np.int64(hashes[entry - 1]) & last
+    for entry in before:
+        if entry == 0:
+            continue
+        place = _home(hashes[entry - 1], len(places))
         while places[place] != 0:
             place = (place + 1) & last
         places[place] = entry
 
 
-@_kernel
+@kernel
 def _entered(
     places: NDArray[np.uint32],
     hashes: NDArray[np.uint32],
@@ -330,7 +343,7 @@ def _entered(
     last = len(places) - 1
     for n in range(len(numbers)):
         number = numbers[n]
-        place = np.int64(hashes[number]) & last
+        place = _home(hashes[number], len(places))
         while places[place] != 0 and hashes[places[place] - 1] != hashes[number]:
             place = (place + 1) & last
         if places[place] == 0:
@@ -352,13 +365,13 @@ def _enter(
     return met
 
 
-@_kernel
+@kernel
 def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) -> None:
     # Whoever was pushed past the gap moves into it, so that a look-up still ends at the first free place.
     last = len(places) - 1
     place = (gap + 1) & last
     while places[place] != 0:
-        home = np.int64(hashes[places[place] - 1]) & last
+        home = _home(hashes[places[place] - 1], len(places))
         if (place - home) & last >= (place - gap) & last:
             places[gap] = places[place]
             gap = place
@@ -366,7 +379,7 @@ def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) ->
     places[gap] = 0
 
 
-@_kernel
+@kernel
 def _rings(following: NDArray[np.uint32], chosen: NDArray[np.bool_]) -> int:
     # A subject counts at the lowest of its marked encounters.
     count = 0

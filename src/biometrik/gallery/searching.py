@@ -1,9 +1,10 @@
 """What can be searched: the indexes and whose features they hold, changed together."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from biometrik.errors import InvalidInputError
 from biometrik.features import Compared, Features, Pack
 from biometrik.gallery.index import Index, View
-from biometrik.gallery.members import EVERYTHING, Member, Members, count_met, faces_and_prints, shown_by
+from biometrik.gallery.members import EVERYTHING, Kinds, Member, Members, count_met, faces_and_prints, shown_by
 from biometrik.gallery.prints import PrintIndex
 from biometrik.gallery.records import MAX_PAGE, Change, check_id, chosen_galleries
 from biometrik.gallery.snapshot import Block, Origin, UnusableError
@@ -23,6 +24,10 @@ from biometrik.types import FACE, Encounter, EncounterStatus, SearchCoverage, Tr
 Fuse = Callable[[Mapping[Trait, NDArray[np.float32]], Mapping[Trait, NDArray[np.int64]]], NDArray[np.float64]]
 
 
+#: Encounters that are forgotten at a time after their gallery was deleted, and the pause after it. They take about a
+#: millisecond of Python: a search beside them, which takes turns with Python's lock some forty times, waits no longer.
+_FORGOTTEN: Final = 64
+_PAUSE_S: Final = 0.001
 #: Faces that are asked for at first where all that are alike are wanted: most have none but their own.
 _NEIGHBOURS: Final = 8
 #: Faces that may be on their way to the index at once: many times the threads that a service writes with.
@@ -94,28 +99,29 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
-    # What one search sees: all as it was when the search began. Members that change later are kept in `past` first,
-    # by the writer, with all others of their subject.
+    # What one search sees: all as it was when the search began, kinds too. Members that change later are kept in `past`
+    # first, by the writer, with all others of their subject.
     version: int
     names: tuple[str, ...]
     faces: View | None
     prints: PrintIndex
     now: Members
+    kinds: Kinds
     past: dict[int, Member] = field(default_factory=dict)
     changed: dict[str, list[Member]] = field(default_factory=dict)
 
     def keep(self, subject_id: str) -> None:
         if subject_id not in self.changed:
-            own = {number: self.now[number] for number in self.now.of_subject(subject_id)}
+            own = {number: self.now.member(number, self.kinds) for number in self.now.of_subject(subject_id)}
             self.past.update(own)
             self.changed[subject_id] = list(own.values())
 
     def member(self, number: int) -> Member:
-        return self.past[number] if number in self.past else self.now[number]
+        return self.past[number] if number in self.past else self.now.member(number, self.kinds)
 
     def compared(self, subject_id: str, galleries: tuple[str, ...] | None, shown: int) -> int:
         if subject_id not in self.changed:
-            return self.now.compared(subject_id, galleries, shown)
+            return self.now.compared(subject_id, galleries, shown, self.kinds)
         return count_met([(member.galleries, member.shown) for member in self.changed[subject_id]], galleries, shown)
 
 
@@ -277,21 +283,25 @@ class Searchable:
             self._version = event
 
     def remove_gallery(self, name: str, event: int) -> None:
-        """Take in that a gallery was deleted; who is in no other can be found no more."""
+        """Take in that a gallery was deleted; who is in no other can be found no more, and :meth:`tidy` forgets it."""
         with self._lock:
             if event <= self._version:
                 return
-            nowhere = []
-            for number in self._members.of_gallery(name):
-                member = self._members[number]
-                left = tuple(other for other in member.galleries if other != name)
-                if left:
-                    self._put(number, replace(member, galleries=left))
-                else:
-                    nowhere.append(number)
-            self._forget(nowhere)
+            with self._membership:
+                self._members.leave(name)
             self._names = tuple(other for other in self._names if other != name)
             self._version = event
+
+    def tidy(self) -> None:
+        """Forget who is in no gallery any more, in portions: changes and searches take turns with them."""
+        with self._lock:
+            left = self._members.nowhere()
+        for start in range(0, len(left), _FORGOTTEN):
+            with self._lock:
+                part = left[start : start + _FORGOTTEN].tolist()
+                # Some came back since, or are gone.
+                self._forget([n for n in part if n in self._members and not self._members[n].galleries])
+            time.sleep(_PAUSE_S)  # else the lock could be had again before who waits for it wakes up
 
     def search(
         self,
@@ -395,7 +405,7 @@ class Searchable:
     def _sight(self, stack: ExitStack, *, faces: bool) -> _Sight:
         # Until the stack is closed; called with the lock held.
         view = stack.enter_context(self._index.view()) if faces else None
-        sight = _Sight(self._version, self._names, view, self._prints.view(), self._members)
+        sight = _Sight(self._version, self._names, view, self._prints.view(), self._members, self._members.kinds)
         with self._membership:
             self._sights.append(sight)
         stack.callback(self._over, sight)

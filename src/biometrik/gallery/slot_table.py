@@ -4,34 +4,30 @@ It takes 8 bytes for each id and 4 for each of two to four places; a Python dict
 much as the codes that are searched.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from biometrik.gallery.compiling import kernel
 
 #: A place without a slot.
 _FREE: Final = -1
 _LEAST_PLACES: Final = 64
+#: Doubled like the places, but never when they are, so that no write waits for both: 1,024,000, not 1,048,576.
+_LEAST_IDS: Final = 125
 #: 2⁶⁴ divided by the golden ratio: its multiples spread consecutive ids, as a store gives them out, evenly.
 #: Knuth, The Art of Computer Programming 3, section 6.4.
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _kernel(function: F) -> F:
-    compile_: Any = njit
-    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
-
 
 class SlotTable:
-    """A slot for each id; not thread-safe.
+    """A slot for each id; not thread-safe. Arrays of ids and slots can be written to and are in C's order.
 
     Examples
     --------
     >>> table = SlotTable()
+    >>> table.make_room(2, 2)
     >>> table.put(np.array([70, 8]), np.array([0, 1]))
     >>> table.slots_of(np.array([8, 9, 70]))
     array([ 1, -1,  0])
@@ -42,7 +38,7 @@ class SlotTable:
 
     def __init__(self) -> None:
         self._count = 0
-        self._ids = np.zeros(_LEAST_PLACES, dtype=np.int64)
+        self._ids = np.zeros(_LEAST_IDS, dtype=np.int64)
         self._places = np.full(_LEAST_PLACES, _FREE, dtype=np.int32)
 
     def __len__(self) -> int:
@@ -50,28 +46,22 @@ class SlotTable:
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """The id that each slot was given last; forgetting an id leaves it there. Putting may make a new array."""
+        """The id that each slot was given last; forgetting an id leaves it there. Making room may make a new array."""
         return self._ids
 
     def slots_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slot of each of (N,) ids, -1 where there is none."""
+        return self.found(ids)[0]
+
+    def found(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+        """Return the slots, and how many of the ids have one."""
         slots = np.empty(len(ids), dtype=np.int64)
-        _find(self._places, self._ids, _read_only(ids), slots)
-        return slots
+        return slots, _find(self._places, self._ids, ids, slots)
 
-    def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
-        """Give (N,) ids, 0 or more, the slots below 2³¹ that they have from now on; no other id has them."""
-        if len(ids) == 0:
-            return
-        self._make_room(int(slots.max()) + 1, self._count + len(ids))
-        self._count += _put(self._places, self._ids, _read_only(ids), slots)
-
-    def discard(self, ids: NDArray[np.int64]) -> None:
-        """Forget (N,) ids; those that are not there are no error."""
-        self._count -= _discard(self._places, self._ids, _read_only(ids))
-
-    def _make_room(self, slots: int, count: int) -> None:
+    def make_room(self, slots: int, more: int) -> None:
+        """Make room for so many slots, at most 2³¹, and for so many ids more than there are."""
         # Memory beyond what is used stays untouched, and so costs nothing, until it is used.
+        count = self._count + more
         if slots > len(self._ids):
             grown = np.empty(max(slots, 2 * len(self._ids)), dtype=np.int64)
             grown[: len(self._ids)] = self._ids
@@ -80,25 +70,28 @@ class SlotTable:
         while places < 2 * count:  # half full: two looks for an id that is not there
             places *= 2
         if places > len(self._places):
-            used = self._places[self._places != _FREE]
-            self._places = np.full(places, _FREE, dtype=np.int32)
-            _seat(self._places, self._ids, used)
+            larger: NDArray[np.int32] = np.full(places, _FREE, dtype=np.int32)
+            _seat(larger, self._ids, self._places)
+            self._places = larger
+
+    def put(self, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
+        """Give (N,) ids, 0 or more, slots for which there is room; no other id has them."""
+        self._count += _put(self._places, self._ids, ids, slots)
+
+    def discard(self, ids: NDArray[np.int64]) -> None:
+        """Forget (N,) ids; those that are not there are no error."""
+        self._count -= _discard(self._places, self._ids, ids)
 
 
-def _read_only(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    # One kind of array, whatever the caller's is: a kernel is compiled once.
-    view = ids.view()
-    view.flags.writeable = False
-    return view
-
-
-@_kernel
+@kernel
 def _home(number: int, places: int) -> Any:
-    # The upper half of the product, which depends on all bits of the id.
-    return np.int64((np.uint64(number) * _GOLDEN) >> np.uint64(32)) & (places - 1)
+    # The upper half of the product, which depends on all bits of the id, as a share of the places: in a larger table
+    # everybody comes in the same order, so that it is filled from one end to the other.
+    half = (np.uint64(number) * _GOLDEN) >> np.uint64(32)
+    return np.int64((half * np.uint64(places)) >> np.uint64(32))
 
 
-@_kernel
+@kernel
 def _place(places: NDArray[np.int32], ids: NDArray[np.int64], number: int) -> Any:
     # Where the id's slot is, or the free place where it would be.
     last = len(places) - 1
@@ -108,21 +101,23 @@ def _place(places: NDArray[np.int32], ids: NDArray[np.int64], number: int) -> An
     return place
 
 
-@_kernel
-def _find(
-    places: NDArray[np.int32], ids: NDArray[np.int64], asked: NDArray[np.int64], found: NDArray[np.int64]
-) -> None:
+@kernel
+def _find(places: NDArray[np.int32], ids: NDArray[np.int64], asked: NDArray[np.int64], found: NDArray[np.int64]) -> int:
+    count = 0
     for n in range(len(asked)):
         found[n] = places[_place(places, ids, asked[n])]
+        count += found[n] != _FREE
+    return count
 
 
-@_kernel
-def _seat(places: NDArray[np.int32], ids: NDArray[np.int64], slots: NDArray[np.int32]) -> None:
-    for slot in slots:
-        places[_place(places, ids, ids[slot])] = slot
+@kernel
+def _seat(places: NDArray[np.int32], ids: NDArray[np.int64], before: NDArray[np.int32]) -> None:
+    for slot in before:
+        if slot != _FREE:
+            places[_place(places, ids, ids[slot])] = slot
 
 
-@_kernel
+@kernel
 def _put(places: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.int64], slots: NDArray[np.int64]) -> int:
     new = 0
     for n in range(len(given)):
@@ -133,7 +128,7 @@ def _put(places: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.in
     return new
 
 
-@_kernel
+@kernel
 def _discard(places: NDArray[np.int32], ids: NDArray[np.int64], given: NDArray[np.int64]) -> int:
     gone = 0
     last = len(places) - 1

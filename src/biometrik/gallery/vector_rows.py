@@ -52,14 +52,15 @@ class MemoryRows:
 
     def write(self, first: int, vectors: NDArray[np.float32]) -> None:
         """See :class:`VectorRows`."""
-        done = 0
-        while done < len(vectors):
-            number, row = divmod(first + done, BLOCK)
+        while len(vectors):
+            number, row = divmod(first, BLOCK)
             if number == len(self._blocks):
                 self._blocks.append(np.zeros((BLOCK, self._dimension), dtype=np.float32))
-            part = vectors[done : done + BLOCK - row]
-            self._blocks[number][row : row + len(part)] = part
-            done += len(part)
+            if row + len(vectors) <= BLOCK:
+                self._blocks[number][row : row + len(vectors)] = vectors
+                return
+            self._blocks[number][row:] = vectors[: BLOCK - row]
+            first, vectors = first + BLOCK - row, vectors[BLOCK - row :]
 
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """See :class:`VectorRows`."""
@@ -73,7 +74,7 @@ class MemoryRows:
     def erase(self, slot: int) -> None:
         """See :class:`VectorRows`."""
         number, row = divmod(slot, BLOCK)
-        self._blocks[number][row] = 0.0
+        self._blocks[number][row].fill(0.0)
 
     def make_room(self, slots: int) -> None:
         """Nothing: memory that is missing is no answer that one can prepare for."""

@@ -16,7 +16,10 @@ _ROWS = 3 * GROUP
 
 def _filled(vectors: Vectors, rows: int = _ROWS) -> int8_codes.Segment:
     segment = int8_codes.segment(rows, vectors.shape[1])
-    int8_scan.write(segment, 0, vectors)
+    slots = np.arange(len(vectors), dtype=np.int64)
+    vectors = vectors.view()
+    vectors.flags.writeable = False
+    int8_scan.write(*segment, slots, 0, vectors)
     return segment
 
 
@@ -151,5 +154,5 @@ def test_erasing_leaves_nothing(rng: np.random.Generator) -> None:
     vectors = rng.standard_normal((40, 6)).astype(np.float32)
     segment = _filled(vectors)
     for row in range(40):
-        int8_scan.erase(segment, row)
+        int8_scan.erase(*segment, np.array([row]), 0)
     assert all(not array.any() for array in segment)

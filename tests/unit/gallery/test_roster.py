@@ -1,6 +1,7 @@
 """The roster against a dict of tuples: any history of additions and removals, also with hashes that collide."""
 
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,3 +86,15 @@ def test_numbers_have_an_end() -> None:
         assert number not in Roster()
         with pytest.raises(InvalidInputError, match="number"):
             Roster().add(number, "A", "e", 1)
+
+
+def test_a_warm_roster_compiles_nothing_more() -> None:
+    kernels: list[Any] = [module._next_place, module._seat, module._entered, module._vacate, module._rings]
+    module.warm_up()
+    assert all(len(kernel.signatures) == 1 for kernel in kernels)
+    model = Roster()
+    for number in range(100):
+        model.add(number, f"A-{number}", "e", 1)
+    model.subjects_among(model.kinds > 0)
+    model.remove(3)
+    assert all(len(kernel.signatures) == 1 for kernel in kernels)

@@ -25,6 +25,7 @@ def test_it_is_a_dict(steps: list[tuple[bool, list[int]]]) -> None:
     for put, numbers in steps:
         ids = np.array(numbers, dtype=np.int64)
         if put:
+            table.make_room(slot + len(ids), len(ids))
             table.put(ids, np.arange(slot, slot + len(ids), dtype=np.int64))
             model.update(zip(numbers, range(slot, slot + len(ids)), strict=True))
             slot += len(ids)
@@ -42,6 +43,7 @@ def test_it_grows_and_empties(rng: np.random.Generator) -> None:
     ids = rng.permutation(20_000).astype(np.int64)
     for start in range(0, 20_000, 333):
         part = ids[start : start + 333]
+        table.make_room(start + len(part), len(part))
         table.put(part, np.arange(start, start + len(part), dtype=np.int64))
     assert (table.slots_of(ids) == np.arange(20_000)).all()
     table.discard(ids[::2])

@@ -36,13 +36,12 @@ class FaissFlat(TurnTaking):
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
         self._largest_norm = 0.0  # of all vectors ever added: a bound, which removal need not lower
 
-    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.array([number in self._slot_of for number in ids.tolist()], dtype=np.bool_)
-
     def _count(self) -> int:
         return len(self._slot_of)
 
-    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
+        if any(number in self._slot_of for number in ids.tolist()):
+            return False
         start = self._count()
         stop = start + len(ids)
         if stop > len(self._id_at):
@@ -51,8 +50,11 @@ class FaissFlat(TurnTaking):
         self._id_at[start:stop] = ids
         self._slot_of.update(zip(ids.tolist(), range(start, stop), strict=True))
         self._largest_norm = max(self._largest_norm, float(_norms(vectors).max()))
+        return True
 
-    def _remove(self, ids: NDArray[np.int64]) -> None:
+    def _remove(self, ids: NDArray[np.int64]) -> bool:
+        if not self._all_held(ids):
+            return False
         for number in ids.tolist():
             rows = self._rows()
             slot, last = self._slot_of.pop(number), len(rows) - 1
@@ -64,8 +66,14 @@ class FaissFlat(TurnTaking):
             rows[last] = 0.0  # the memory stays with FAISS; what was erased does not
             self._flat.codes.resize(last * self.dimension * rows.itemsize)
             self._flat.ntotal = last
+        return True
 
-    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _all_held(self, ids: NDArray[np.int64]) -> bool:
+        return all(number in self._slot_of for number in ids.tolist())
+
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        if not self._all_held(ids):
+            return None
         return self._rows()[[self._slot_of[number] for number in ids.tolist()]]
 
     def _search(

@@ -42,27 +42,29 @@ class FaissGpu(TurnTaking):
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused
         self._largest_norm = 0.0  # of all vectors ever added: a bound, which removal need not lower
 
-    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
-        return held
-
     def _count(self) -> int:
         return len(self._table)
 
-    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
+        if self._table.found(ids)[1]:
+            return False
         start = self._count()
         stop = start + len(ids)
         # What may lack memory comes before what makes a row live.
         self._vectors.reserve(stop)
         if stop > len(self._id_at):
             self._id_at = np.resize(self._id_at, max(stop, 2 * len(self._id_at)))
+        self._table.make_room(stop, len(ids))
         self._rows.write(start, vectors)
         self._vectors.write(start, vectors)
         self._id_at[start:stop] = ids
         self._largest_norm = max(self._largest_norm, float(_norms(vectors).max()))
         self._table.put(ids, np.arange(start, stop, dtype=np.int64))
+        return True
 
-    def _remove(self, ids: NDArray[np.int64]) -> None:
+    def _remove(self, ids: NDArray[np.int64]) -> bool:
+        if self._table.found(ids)[1] < len(ids):
+            return False
         for n in range(len(ids)):
             gone = ids[n : n + 1]
             slot = self._table.slots_of(gone)
@@ -77,9 +79,12 @@ class FaissGpu(TurnTaking):
                 self._table.put(moved, slot)
             self._rows.erase(last)
             self._vectors.erase(last)
+        return True
 
-    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        slots = self._table.slots_of(ids)
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        slots, found = self._table.found(ids)
+        if found < len(ids):
+            return None
         order = np.argsort(slots)
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         vectors[order] = self._rows.read(slots[order])

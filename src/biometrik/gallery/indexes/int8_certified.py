@@ -1,7 +1,7 @@
 """Exact search through 8-bit codes: a scan whose bounds say which vectors need comparing, then the comparison."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -37,8 +37,8 @@ class Int8Certified(Index):
     every vector, whatever the vectors are; where many are nearly the same it takes longer.
     :mod:`biometrik.gallery.int8_scan` has the bounds, ADR 14 the reasons.
 
-    A view is which slots are in use, in bits that no write changes: a write puts changed bits beside them. What was
-    removed is overwritten, and its slot used again, when no view is left that has it.
+    A view is which slots are in use, in bits that no write changes: while there is a view, a write puts changed bits
+    beside them. What was removed is overwritten, and its slot used again, when no view is left that has it.
     """
 
     on_disk = True
@@ -63,8 +63,9 @@ class Int8Certified(Index):
     def warm_up(self) -> None:
         """Use a small index like this one; numba keeps what it compiled for the next process."""
         like = Int8Certified(self.dimension)
-        ids = np.arange(2, dtype=np.int64)
-        like.add(ids, np.zeros((2, self.dimension), dtype=np.float32))
+        ids = np.arange(40, dtype=np.int64)  # more than the first table of slots takes, so that it grows
+        like.add(ids[:1], np.zeros((1, self.dimension), dtype=np.float32))
+        like.add(ids[1:], np.zeros((39, self.dimension), dtype=np.float32))
         for allowed in (None, ids):
             like.search(np.zeros((2, self.dimension), dtype=np.float32), 1, allowed=allowed)
         like.remove(ids)
@@ -74,34 +75,40 @@ class Int8Certified(Index):
         with self._lock:
             self._rows.vectors.make_room(self._rows.top + count)
 
-    def _held(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        held: NDArray[np.bool_] = self._table.slots_of(ids) >= 0
-        return held
-
     def _count(self) -> int:
-        return self._rows.count
+        return self._rows.used
 
-    # --- changes: what may lack memory comes before what makes a row live, which is one assignment ----------------
+    # --- changes: what may lack memory or the disk comes before what makes a row live ------------------------------
 
-    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def _add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
+        if self._table.found(ids)[1]:
+            return False
         rows = self._rows
         reused = list(islice(self._free, len(ids)))
         top = rows.top + len(ids) - len(reused)
         slots = np.array([*reused, *range(rows.top, top)], dtype=np.int64)
-        self._rows = rows = self._with_room(top)
+        if top > len(rows.segments) * SEGMENT:
+            self._rows = rows = self._with_room(top)
         self._fill(slots, len(reused), vectors)
-        live = self._flipped(slots)
+        self._table.make_room(top, len(ids))
+        live = self._own_live(slots)
         self._table.put(ids, slots)
-        self._rows = Rows(rows.segments, live, self._table.ids, rows.vectors, top, rows.count + len(ids))
+        _flip(live, slots)
+        self._rows = Rows(rows.segments, live, self._table.ids, rows.vectors, top, rows.used + len(ids))
         self._free.difference_update(reused)
+        return True
 
-    def _remove(self, ids: NDArray[np.int64]) -> None:
+    def _remove(self, ids: NDArray[np.int64]) -> bool:
+        slots, found = self._table.found(ids)
+        if found < len(ids):
+            return False
         rows = self._rows
-        slots = self._table.slots_of(ids)
-        live = self._flipped(slots)
+        live = self._own_live(slots)
         self._table.discard(ids)
-        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count - len(ids))
+        _flip(live, slots)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.used - len(ids))
         self._leave(slots)
+        return True
 
     def _with_room(self, top: int) -> Rows:
         rows = self._rows
@@ -109,27 +116,25 @@ class Int8Certified(Index):
         while top > len(segments) * SEGMENT:
             segments = (*segments, int8_codes.segment(SEGMENT, self.dimension))
             live = (*live, int8_codes.bits(SEGMENT))
-        return Rows(segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
+        return Rows(segments, live, rows.id_at, rows.vectors, rows.top, rows.used)
 
     def _fill(self, slots: NDArray[np.int64], scattered: int, vectors: NDArray[np.float32]) -> None:
         # The first few slots are anywhere, the others follow one another.
         rows = self._rows
-        vectors = vectors.view()
-        vectors.flags.writeable = False  # one kind of array, whatever the caller's is: the kernel is compiled once
-        done = 0
-        while done < len(slots):
-            slot = int(slots[done])
-            number, first = divmod(slot, SEGMENT)
-            part = vectors[done : done + (1 if done < scattered else SEGMENT - first)]
-            rows.vectors.write(slot, part)
-            int8_scan.write(rows.segments[number], first, part)
-            done += len(part)
+        for n in range(scattered):
+            rows.vectors.write(int(slots[n]), vectors[n : n + 1])
+        if scattered < len(slots):
+            rows.vectors.write(int(slots[scattered]), vectors[scattered:])
+        for number in _segments_of(slots):
+            int8_scan.write(*rows.segments[number], slots, number * SEGMENT, vectors)
 
-    def _flipped(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.uint32], ...]:
+    def _own_live(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.uint32], ...]:
+        # Bits of the slots in use, of which those of the segments of these slots are no view's.
+        if not self._views:
+            return self._rows.live
         live = list(self._rows.live)
-        for number in {slot // SEGMENT for slot in slots.tolist()}:
+        for number in _segments_of(slots):
             live[number] = live[number].copy()
-            int8_scan.flip(live[number], slots, number * SEGMENT)
         return tuple(live)
 
     def _leave(self, slots: NDArray[np.int64]) -> None:
@@ -137,8 +142,10 @@ class Int8Certified(Index):
         self._gone.append((self._moment, slots))
         self._moment += 1
 
-    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        slots = self._table.slots_of(ids)
+    def _vectors_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        slots, found = self._table.found(ids)
+        if found < len(ids):
+            return None
         order = np.argsort(slots)
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         vectors[order] = self._rows.vectors.read(slots[order])
@@ -146,31 +153,29 @@ class Int8Certified(Index):
 
     # --- what removals leave to be done ----------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        while True:
-            with self._lock:
-                if not self._settled_some():
-                    return
+    def _settle(self) -> bool:
+        if self._overwritable():
+            self._overwrite()
+        return self._lowered_top() or self._moved() or self._overwritable()
 
-    def _settled_some(self) -> bool:
-        return self._overwrote() or self._lowered_top() or self._moved()
+    def _overwritable(self) -> bool:
+        # Whether there is what no view has any more.
+        return bool(self._gone) and not (self._views and self._views[0] <= self._gone[0][0])
 
-    def _overwrote(self) -> bool:
-        # What no view has any more.
-        if not self._gone or (self._views and self._views[0] <= self._gone[0][0]):
-            return False
+    def _overwrite(self) -> None:
+        rows = self._rows
         since, slots = self._gone[0]
-        part, rest = slots[:_OVERWRITTEN].tolist(), slots[_OVERWRITTEN:]
-        for slot in part:
-            number, row = divmod(slot, SEGMENT)
-            int8_scan.erase(self._rows.segments[number], row)
-            self._rows.vectors.erase(slot)
+        part, rest = slots[:_OVERWRITTEN], slots[_OVERWRITTEN:]
+        for number in _segments_of(part):
+            int8_scan.erase(*rows.segments[number], part, number * SEGMENT)
+        erased = part.tolist()
+        for slot in erased:
+            rows.vectors.erase(slot)
         if len(rest):
             self._gone[0] = since, rest
         else:
             self._gone.popleft()
-        self._free.update(part)
-        return True
+        self._free.update(erased)
 
     def _lowered_top(self) -> bool:
         rows = self._rows
@@ -180,7 +185,7 @@ class Int8Certified(Index):
             self._free.remove(top)
         if top == rows.top:
             return False
-        self._rows = Rows(rows.segments, rows.live, rows.id_at, rows.vectors, top, rows.count)
+        self._rows = Rows(rows.segments, rows.live, rows.id_at, rows.vectors, top, rows.used)
         return True
 
     def _moved(self) -> bool:
@@ -196,10 +201,14 @@ class Int8Certified(Index):
         old = np.arange(start, rows.top, dtype=np.int64)
         new = np.array(list(islice(self._free, len(old))), dtype=np.int64)
         ids = rows.id_at[old]
-        self._fill(new, len(new), rows.vectors.read(old))
-        live = self._flipped(np.concatenate([old, new]))
+        vectors = rows.vectors.read(old)
+        vectors.setflags(write=False)
+        self._fill(new, len(new), vectors)
+        both = np.concatenate([old, new])
+        live = self._own_live(both)
         self._table.put(ids, new)
-        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.count)
+        _flip(live, both)
+        self._rows = Rows(rows.segments, live, rows.id_at, rows.vectors, rows.top, rows.used)
         self._free.difference_update(new.tolist())
         self._leave(old)
         return True
@@ -216,7 +225,7 @@ class Int8Certified(Index):
         finally:
             with self._lock:
                 self._views.remove(moment)
-                self._settled_some()
+                self._settle()
 
     def _answer(
         self,
@@ -227,7 +236,7 @@ class Int8Certified(Index):
         ids: NDArray[np.int64],
         similarities: NDArray[np.float32],
     ) -> None:
-        chosen, there = (rows.live, rows.count) if allowed is None else self._chosen(rows, moment, allowed)
+        chosen, there = (rows.live, rows.used) if allowed is None else self._chosen(rows, moment, allowed)
         wanted = min(ids.shape[1], there)
         if wanted == 0:
             return
@@ -251,7 +260,7 @@ class Int8Certified(Index):
         if gone:
             left = np.concatenate(gone)
             left = left[left < rows.top]  # the others came later
-            found.append(left[np.isin(rows.id_at[left], allowed)])
+            found.append(left[_among(rows.id_at[left], allowed)])
         chosen = tuple(int8_codes.bits(SEGMENT) for _ in rows.segments)
         slots = np.concatenate([np.empty(0, dtype=np.int64), *found])
         there = sum(
@@ -259,6 +268,28 @@ class Int8Certified(Index):
             for n, (bits, live) in enumerate(zip(chosen, rows.live, strict=True))
         )
         return chosen, there
+
+
+def _among(few: NDArray[np.int64], many: NDArray[np.int64]) -> NDArray[np.bool_]:
+    # Which of a few ids are among many, which np.isin would sort.
+    ids, place = np.unique(few, return_inverse=True)
+    table = SlotTable()
+    table.make_room(len(ids), len(ids))
+    table.put(ids, np.arange(len(ids)))
+    there = np.zeros(len(ids) + 1, dtype=np.bool_)  # the last is for -1
+    there[table.slots_of(many)] = True
+    among: NDArray[np.bool_] = there[place]
+    return among
+
+
+def _flip(live: Sequence[NDArray[np.uint32]], slots: NDArray[np.int64]) -> None:
+    for number in _segments_of(slots):
+        int8_scan.flip(live[number], slots, number * SEGMENT)
+
+
+def _segments_of(slots: NDArray[np.int64]) -> list[int]:
+    # One is the usual, and a write takes microseconds.
+    return [int(slots[0]) // SEGMENT] if len(slots) == 1 else np.unique(slots // SEGMENT).tolist()
 
 
 def _is_live(rows: Rows, slot: int) -> bool:

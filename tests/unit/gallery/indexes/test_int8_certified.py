@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
+from biometrik.gallery import index as index_module
 from biometrik.gallery import int8_scan, int8_search, slot_table
 from biometrik.gallery.index import View
 from biometrik.gallery.indexes import int8_certified
@@ -235,7 +236,8 @@ def test_a_shrunk_index_scans_no_more_than_a_share_of_free_slots(rng: np.random.
 
 def test_a_warm_index_compiles_nothing_more(rng: np.random.Generator) -> None:
     scans = (int8_scan.write, int8_scan.erase, int8_scan.flip, int8_scan.choose, int8_scan.scan, int8_scan.sift)
-    kernels: list[Any] = [*scans, slot_table._find, slot_table._put, slot_table._discard]
+    tables = (slot_table._find, slot_table._put, slot_table._discard, slot_table._seat)
+    kernels: list[Any] = [*scans, *tables, index_module._finite]
 
     def compiled() -> list[int]:
         return [len(kernel.signatures) for kernel in kernels]

@@ -33,7 +33,11 @@ def test_figures_are_rendered(tmp_path: Path) -> None:
     assert set(times) == {"removal", "update", "FAISS remove_ids"}
     assert len(ours) == 2000
     figures = {
-        "ms": {"FAISS, 1": [20.0, 19.0, 21.0]},
+        "ms": {
+            f"{name}, {batch}": [20.0, 19.0, 21.0]
+            for name in ("FAISS", "int8-certified")
+            for batch in search_face._BATCHES
+        },
         "writes_ms": {name: [1.0, 0.5, 2.0] for name in times},
         "waits_ms": {"0.5": 0.1, "0.99": 0.2, "1.0": 3.0},
         "together": [5.0, 4.0, 6.0],
@@ -46,6 +50,7 @@ def test_figures_are_rendered(tmp_path: Path) -> None:
     }
     assert "| FAISS, 1 | 20.000 (19.000 – 21.000) | 50 |" in search_face.render(run, tmp_path)
     assert (tmp_path / "face_search.png").stat().st_size > 0
+    assert (tmp_path / "face_search_batches.png").stat().st_size > 0
     assert np.isfinite(list(times.values())).all()
 
 

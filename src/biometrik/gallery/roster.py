@@ -22,6 +22,10 @@ MAX_NUMBER: Final = 2**32 - 2
 #: Subjects a place at most: a look-up ends after four looks. The table grows at another size than those of slots and
 #: than a roster's arrays, so that no write waits for two of them.
 _FULL: Final = 5 / 8
+#: Places that move to a larger table at a time, and at least so many for each subject that is added, of which there
+#: have to be 5/8 of the places before it grows again: see :mod:`biometrik.gallery.slot_table`.
+_MOVED: Final = 1024
+_MOVED_PER_SUBJECT: Final = 4
 _LEAST_ROOM: Final = 1000
 _HASH: Final = (1 << 32) - 1
 #: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
@@ -134,6 +138,8 @@ class Roster:
         self._hash = np.zeros(_LEAST_ROOM, dtype=np.uint32)  # of the subject, so that the table grows without its text
         self._pages: list[bytes] = [b""]
         self._places = np.zeros(64, dtype=np.uint32)
+        self._before = _nobody()  # what has not moved yet of a smaller table; places below `_moved` are free
+        self._moved = 0
         self._subjects = self._encounters = 0
 
     def __len__(self) -> int:
@@ -177,17 +183,17 @@ class Roster:
         page, _ = divmod(number, PAGE)
         text, start = self._pages[page], int(self._at[number])
         middle, stop = ends(text, start)
-        place, _ = self._place(text[start:middle])
+        places, place, _ = self._place(text[start:middle])
         following, before = int(self._next[number]), number
         while self._next[before] != number:
             before = int(self._next[before])
         if following == number:
-            _vacate(self._places, self._hash, place)
+            _vacate(places, self._hash, place)
             self._subjects -= 1
         else:
             self._next[before] = following
-            if self._places[place] == number + 1:
-                self._places[place] = following + 1
+            if places[place] == number + 1:
+                places[place] = following + 1
         self._kind[number] = 0
         self._encounters -= 1
         self._pages[page] = text[:start] + text[stop:]
@@ -202,7 +208,7 @@ class Roster:
 
     def of_subject(self, subject_id: str) -> list[int]:
         """Return the numbers of a subject's encounters, rising; none where it has none."""
-        _, first = self._place(packed(subject_id))
+        _, _, first = self._place(packed(subject_id))
         if first < 0:
             return []
         numbers = [first]
@@ -236,7 +242,7 @@ class Roster:
         self._kind[numbers], self._at[numbers] = page.kinds, page.at
         self._pages[int(numbers[0]) // PAGE] = texts
         self._encounters += len(numbers)
-        met = numbers[_enter(self._places, self._hash, self._next, numbers)]
+        met = numbers[_enter(self._places, self._before, self._hash, self._next, numbers)]
         self._subjects += len(numbers) - len(met)
         for number in met.tolist():
             start = int(self._at[number])
@@ -248,10 +254,10 @@ class Roster:
 
     def _join(self, number: int, subject: bytes) -> None:
         # Puts an encounter beside the others of its subject, or the subject into the table.
-        place, first = self._place(subject)
+        places, place, first = self._place(subject)
         if first < 0:
             self._next[number] = number
-            self._places[place] = number + 1
+            places[place] = number + 1
             self._subjects += 1
         else:
             self._next[number] = self._next[first]
@@ -269,24 +275,38 @@ class Roster:
             )
         self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
         self._above = max(self._above, number + 1)
+        self._move(_MOVED + _MOVED_PER_SUBJECT * subjects)
         places = len(self._places)
         while _FULL * places < self._subjects + subjects:
             places *= 2
         if places > len(self._places):
             grown = np.zeros(places, dtype=np.uint32)
-            _seat(grown, self._hash, self._places)
-            self._places = grown
+            self._move(len(self._before))  # what is left, for which writes since the last growth were enough
+            self._places, self._before = grown, self._places
 
-    def _place(self, subject: bytes) -> tuple[int, int]:
-        # Where the subject is in the table and one of its encounters, or the free place where it would be and -1.
+    def _move(self, portion: int) -> None:
+        if len(self._before) == 1:
+            return
+        self._moved = _move(self._places, self._before, self._hash, self._moved, portion)
+        if self._moved == len(self._before):
+            self._before, self._moved = _nobody(), 0
+
+    def _place(self, subject: bytes) -> tuple[NDArray[np.uint32], int, int]:
+        # In which table and where the subject is, and one of its encounters; or the free place where it would be and -1.
         hashed = hash(subject) & _HASH
-        place = hashed * len(self._places) >> 32  # see _home
+        place, number = self._place_in(self._before, subject, hashed)
+        if number >= 0:
+            return self._before, place, number
+        return self._places, *self._place_in(self._places, subject, hashed)
+
+    def _place_in(self, places: NDArray[np.uint32], subject: bytes, hashed: int) -> tuple[int, int]:
+        place = hashed * len(places) >> 32  # see _home
         while True:
-            place = int(_next_place(self._places, self._hash, hashed, place))
-            number = int(self._places[place]) - 1
+            place = int(_next_place(places, self._hash, hashed, place))
+            number = int(places[place]) - 1
             if number < 0 or self._pages[number // PAGE].startswith(subject, int(self._at[number])):
                 return place, number
-            place = (place + 1) & (len(self._places) - 1)
+            place = (place + 1) & (len(places) - 1)
 
 
 def warm_up() -> None:
@@ -297,6 +317,11 @@ def warm_up() -> None:
     like.take_in(Page(np.array([PAGE]), np.ones(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), packed("B") * 2))
     like.subjects_among(like.kinds > 0)
     like.remove(0)
+
+
+def _nobody() -> NDArray[np.uint32]:
+    # A table in which nobody is found, at the first look.
+    return np.zeros(1, dtype=np.uint32)
 
 
 def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
@@ -321,32 +346,39 @@ def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: 
 
 
 @kernel
-def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], before: NDArray[np.uint32]) -> None:
+def _move(
+    places: NDArray[np.uint32], before: NDArray[np.uint32], hashes: NDArray[np.uint32], moved: int, portion: int
+) -> int:
+    # So many places, and on to the next free one: who is left is still found, from the place that it wants on. Those
+    # at the very beginning who were pushed past the end of the table go first; nobody stands behind them.
     last = len(places) - 1
-    for entry in before:
-        if entry == 0:
-            continue
-        place = _home(hashes[entry - 1], len(places))
-        while places[place] != 0:
-            place = (place + 1) & last
-        places[place] = entry
+    old = moved
+    while old < len(before) and (old - moved < portion or before[old] != 0):
+        if before[old] != 0:
+            place = _home(hashes[before[old] - 1], len(places))
+            while places[place] != 0:
+                place = (place + 1) & last
+            places[place] = before[old]
+            before[old] = 0
+        old += 1
+    return old
 
 
 @kernel
 def _entered(
     places: NDArray[np.uint32],
+    before: NDArray[np.uint32],
     hashes: NDArray[np.uint32],
     following: NDArray[np.uint32],
     numbers: NDArray[np.int64],
     met: NDArray[np.bool_],
 ) -> None:
-    last = len(places) - 1
     for n in range(len(numbers)):
         number = numbers[n]
-        place = _home(hashes[number], len(places))
-        while places[place] != 0 and hashes[places[place] - 1] != hashes[number]:
-            place = (place + 1) & last
-        if places[place] == 0:
+        hashed = np.int64(hashes[number])
+        place = _next_place(places, hashes, hashed, _home(hashes[number], len(places)))
+        old = _next_place(before, hashes, hashed, _home(hashes[number], len(before)))
+        if places[place] == 0 and before[old] == 0:
             places[place] = number + 1
             following[number] = number
         else:
@@ -355,13 +387,14 @@ def _entered(
 
 def _enter(
     places: NDArray[np.uint32],
+    before: NDArray[np.uint32],
     hashes: NDArray[np.uint32],
     following: NDArray[np.uint32],
     numbers: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     # Puts those into the table whose hash is not in it; returns the others, whose subjects may be.
     met = np.zeros(len(numbers), dtype=np.bool_)
-    _entered(places, hashes, following, numbers, met)
+    _entered(places, before, hashes, following, numbers, met)
     return met
 
 

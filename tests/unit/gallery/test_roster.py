@@ -89,7 +89,7 @@ def test_numbers_have_an_end() -> None:
 
 
 def test_a_warm_roster_compiles_nothing_more() -> None:
-    kernels: list[Any] = [module._next_place, module._seat, module._entered, module._vacate, module._rings]
+    kernels: list[Any] = [module._next_place, module._move, module._entered, module._vacate, module._rings]
     module.warm_up()
     assert all(len(kernel.signatures) == 1 for kernel in kernels)
     model = Roster()

@@ -275,6 +275,24 @@ def choose(bits: NDArray[np.uint32], live: NDArray[np.uint32], slots: NDArray[np
 
 
 @kernel
+def choose_marked(
+    bits: NDArray[np.uint32], live: NDArray[np.uint32], ids: NDArray[np.int64], marks: NDArray[np.bool_]
+) -> int:
+    """Set the bits of slots that are live and whose ids, (R,) by slot, are marked; returns how many."""
+    count = 0
+    for group in range(len(bits)):
+        of = live[group]
+        for r in range(GROUP):
+            bit = _u(1) << _u(r)
+            if of & bit:
+                number = ids[group * GROUP + r]
+                if 0 <= number < len(marks) and marks[number]:
+                    bits[group] |= bit
+                    count += 1
+    return count
+
+
+@kernel
 def scan(
     vnni: bool,
     source: Segment,

@@ -3,7 +3,7 @@
 An encounter has a number. Arrays by number say of which kind it is (galleries, and what it shows), which encounter of
 its subject comes next (the last is followed by the first), and where its texts are. Texts, the ids of subject and
 encounter, lie one behind the other in one ``bytes`` for a page of numbers; a removal takes them out. Subjects are found
-through a hash table of numbers: each subject has one of its encounters in it.
+through a hash table (:mod:`biometrik.gallery.subject_table`): each subject has one of its encounters in it.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from biometrik.errors import InvalidInputError
 from biometrik.gallery.compiling import kernel
+from biometrik.gallery.subject_table import Seat, SubjectTable
 
 #: Numbers whose texts lie together: some 30 KB, which an addition or removal copies.
 PAGE: Final = 1024
 #: Numbers are kept as uint32, in the hash table plus one.
 MAX_NUMBER: Final = 2**32 - 2
-#: Subjects a place at most: a look-up ends after four looks. The table grows at another size than those of slots and
-#: than a roster's arrays, so that no write waits for two of them.
-_FULL: Final = 5 / 8
 _LEAST_ROOM: Final = 1000
 _HASH: Final = (1 << 32) - 1
 #: Before a text: how it is written. Ids that stores and callers make are mostly UUIDs, 16 bytes; other texts come as
@@ -133,8 +131,8 @@ class Roster:
         self._at = np.zeros(_LEAST_ROOM, dtype=np.uint32)
         self._hash = np.zeros(_LEAST_ROOM, dtype=np.uint32)  # of the subject, so that the table grows without its text
         self._pages: list[bytes] = [b""]
-        self._places = np.zeros(64, dtype=np.uint32)
-        self._subjects = self._encounters = 0
+        self._table = SubjectTable()
+        self._encounters = 0
 
     def __len__(self) -> int:
         return self._encounters
@@ -145,7 +143,7 @@ class Roster:
     @property
     def subjects(self) -> int:
         """How many subjects the encounters belong to."""
-        return self._subjects
+        return len(self._table)
 
     @property
     def kinds(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
@@ -177,17 +175,16 @@ class Roster:
         page, _ = divmod(number, PAGE)
         text, start = self._pages[page], int(self._at[number])
         middle, stop = ends(text, start)
-        place, _ = self._place(text[start:middle])
+        seat = self._seat(text[start:middle])
         following, before = int(self._next[number]), number
         while self._next[before] != number:
             before = int(self._next[before])
         if following == number:
-            _vacate(self._places, self._hash, place)
-            self._subjects -= 1
+            self._table.clear(seat, self._hash)
         else:
             self._next[before] = following
-            if self._places[place] == number + 1:
-                self._places[place] = following + 1
+            if seat.number == number:
+                self._table.put(seat, following)
         self._kind[number] = 0
         self._encounters -= 1
         self._pages[page] = text[:start] + text[stop:]
@@ -202,7 +199,7 @@ class Roster:
 
     def of_subject(self, subject_id: str) -> list[int]:
         """Return the numbers of a subject's encounters, rising; none where it has none."""
-        _, first = self._place(packed(subject_id))
+        first = self._seat(packed(subject_id)).number
         if first < 0:
             return []
         numbers = [first]
@@ -236,9 +233,8 @@ class Roster:
         self._kind[numbers], self._at[numbers] = page.kinds, page.at
         self._pages[int(numbers[0]) // PAGE] = texts
         self._encounters += len(numbers)
-        met = numbers[_enter(self._places, self._hash, self._next, numbers)]
-        self._subjects += len(numbers) - len(met)
-        for number in met.tolist():
+        self._next[numbers] = numbers
+        for number in numbers[self._table.enter(numbers, self._hash)].tolist():
             start = int(self._at[number])
             self._join(number, texts[start : ends(texts, start)[0]])
 
@@ -248,14 +244,13 @@ class Roster:
 
     def _join(self, number: int, subject: bytes) -> None:
         # Puts an encounter beside the others of its subject, or the subject into the table.
-        place, first = self._place(subject)
-        if first < 0:
+        seat = self._seat(subject)
+        if seat.number < 0:
             self._next[number] = number
-            self._places[place] = number + 1
-            self._subjects += 1
+            self._table.put(seat, number)
         else:
-            self._next[number] = self._next[first]
-            self._next[first] = number
+            self._next[number] = self._next[seat.number]
+            self._next[seat.number] = number
 
     def _make_room(self, number: int, subjects: int, kind: int) -> None:
         if kind > np.iinfo(self._kind.dtype).max:
@@ -269,24 +264,14 @@ class Roster:
             )
         self._pages.extend([b""] * (number // PAGE + 1 - len(self._pages)))
         self._above = max(self._above, number + 1)
-        places = len(self._places)
-        while _FULL * places < self._subjects + subjects:
-            places *= 2
-        if places > len(self._places):
-            grown = np.zeros(places, dtype=np.uint32)
-            _seat(grown, self._hash, self._places)
-            self._places = grown
+        self._table.make_room(subjects, self._hash)
 
-    def _place(self, subject: bytes) -> tuple[int, int]:
-        # Where the subject is in the table and one of its encounters, or the free place where it would be and -1.
-        hashed = hash(subject) & _HASH
-        place = hashed * len(self._places) >> 32  # see _home
-        while True:
-            place = int(_next_place(self._places, self._hash, hashed, place))
-            number = int(self._places[place]) - 1
-            if number < 0 or self._pages[number // PAGE].startswith(subject, int(self._at[number])):
-                return place, number
-            place = (place + 1) & (len(self._places) - 1)
+    def _seat(self, subject: bytes) -> Seat:
+        return self._table.seat(
+            hash(subject) & _HASH,
+            self._hash,
+            lambda number: self._pages[number // PAGE].startswith(subject, int(self._at[number])),
+        )
 
 
 def warm_up() -> None:
@@ -303,80 +288,6 @@ def _grown(array: NDArray[Any], used: int, room: int) -> NDArray[Any]:
     grown = np.zeros(room, dtype=array.dtype)
     grown[:used] = array[:used]
     return grown
-
-
-@kernel
-def _home(hashed: np.uint32, places: int) -> Any:
-    # The hash as a share of the places: in a larger table everybody comes in the same order, so that it is filled from
-    # one end to the other.
-    return np.int64((np.uint64(hashed) * np.uint64(places)) >> np.uint64(32))
-
-
-@kernel
-def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
-    # From a place on, the first whose encounter has this hash, or the first free one.
-    while places[place] != 0 and hashes[places[place] - 1] != hashed:
-        place = (place + 1) & (len(places) - 1)
-    return place
-
-
-@kernel
-def _seat(places: NDArray[np.uint32], hashes: NDArray[np.uint32], before: NDArray[np.uint32]) -> None:
-    last = len(places) - 1
-    for entry in before:
-        if entry == 0:
-            continue
-        place = _home(hashes[entry - 1], len(places))
-        while places[place] != 0:
-            place = (place + 1) & last
-        places[place] = entry
-
-
-@kernel
-def _entered(
-    places: NDArray[np.uint32],
-    hashes: NDArray[np.uint32],
-    following: NDArray[np.uint32],
-    numbers: NDArray[np.int64],
-    met: NDArray[np.bool_],
-) -> None:
-    last = len(places) - 1
-    for n in range(len(numbers)):
-        number = numbers[n]
-        place = _home(hashes[number], len(places))
-        while places[place] != 0 and hashes[places[place] - 1] != hashes[number]:
-            place = (place + 1) & last
-        if places[place] == 0:
-            places[place] = number + 1
-            following[number] = number
-        else:
-            met[n] = True
-
-
-def _enter(
-    places: NDArray[np.uint32],
-    hashes: NDArray[np.uint32],
-    following: NDArray[np.uint32],
-    numbers: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    # Puts those into the table whose hash is not in it; returns the others, whose subjects may be.
-    met = np.zeros(len(numbers), dtype=np.bool_)
-    _entered(places, hashes, following, numbers, met)
-    return met
-
-
-@kernel
-def _vacate(places: NDArray[np.uint32], hashes: NDArray[np.uint32], gap: int) -> None:
-    # Whoever was pushed past the gap moves into it, so that a look-up still ends at the first free place.
-    last = len(places) - 1
-    place = (gap + 1) & last
-    while places[place] != 0:
-        home = _home(hashes[places[place] - 1], len(places))
-        if (place - home) & last >= (place - gap) & last:
-            places[gap] = places[place]
-            gap = place
-        place = (place + 1) & last
-    places[gap] = 0
 
 
 @kernel

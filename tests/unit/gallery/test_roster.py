@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from biometrik.errors import InvalidInputError
 from biometrik.gallery import roster as module
+from biometrik.gallery import subject_table
 from biometrik.gallery.roster import MAX_NUMBER, PAGE, Roster, packed, unpacked
 
 _UUID = str(uuid.UUID(int=0x1234_5678_9ABC))
@@ -53,17 +54,29 @@ def _assert_same(roster: Roster, model: dict[int, tuple[str, str]]) -> None:
         assert roster.subjects_among(chosen) == len(own)
 
 
-def test_it_grows_and_empties(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("moved", [3, subject_table._MOVED])
+def test_it_grows_and_empties(moved: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject_table, "_MOVED", moved)
+    monkeypatch.setattr(subject_table, "_MOVED_PER_SUBJECT", 0)
     roster = Roster()
     for number in range(5000):
         roster.add(number, f"S-{number // 2}", f"e{number}", 1)
+        if number % 10 == 9:  # also while some are still in the smaller table
+            for gone in (number - 9, number // 2, number):
+                if gone in roster:
+                    roster.remove(gone)
+            assert roster.of_subject(f"S-{number // 2}") == [number - 1]
+    for number in range(5000):
+        if number not in roster:
+            roster.add(number, f"S-{number // 2}", f"e{number}", 1)
     assert roster.subjects == 2500
     for number in rng.permutation(5000).tolist():
         assert number in roster.of_subject(f"S-{number // 2}")
         roster.remove(number)
     assert (len(roster), roster.subjects) == (0, 0)
     assert not any(roster._pages), "texts of who was removed are gone"
-    assert not roster._places.any()
+    assert not roster._table._places.any()
+    assert not roster._table._before.any()
 
 
 @given(st.text(max_size=300) | st.uuids().map(str) | st.uuids().map(lambda value: value.hex))
@@ -89,7 +102,8 @@ def test_numbers_have_an_end() -> None:
 
 
 def test_a_warm_roster_compiles_nothing_more() -> None:
-    kernels: list[Any] = [module._next_place, module._seat, module._entered, module._vacate, module._rings]
+    tables = (subject_table._next_place, subject_table._move, subject_table._enter, subject_table._vacate)
+    kernels: list[Any] = [*tables, module._rings]
     module.warm_up()
     assert all(len(kernel.signatures) == 1 for kernel in kernels)
     model = Roster()

@@ -235,9 +235,9 @@ def test_a_shrunk_index_scans_no_more_than_a_share_of_free_slots(rng: np.random.
 
 
 def test_a_warm_index_compiles_nothing_more(rng: np.random.Generator) -> None:
-    scans = (int8_scan.write, int8_scan.erase, int8_scan.flip, int8_scan.choose, int8_scan.scan, int8_scan.sift)
-    tables = (slot_table._find, slot_table._put, slot_table._discard, slot_table._seat)
-    kernels: list[Any] = [*scans, *tables, index_module._finite]
+    rows = (int8_scan.write, int8_scan.erase, int8_scan.flip, int8_scan.choose, int8_scan.choose_marked)
+    tables = (slot_table._find, slot_table._put, slot_table._discard, slot_table._move)
+    kernels: list[Any] = [*rows, int8_scan.scan, int8_scan.sift, *tables, index_module._finite]
 
     def compiled() -> list[int]:
         return [len(kernel.signatures) for kernel in kernels]
@@ -253,6 +253,7 @@ def test_a_warm_index_compiles_nothing_more(rng: np.random.Generator) -> None:
     ids.flags.writeable = False
     index.add(ids, vectors)
     index.search(vectors, 3)
-    index.search(vectors[:1], 3, allowed=ids[:4])
+    for allowed in (ids[:4], ids):
+        index.search(vectors[:1], 3, allowed=allowed)
     index.remove(ids[:50])
     assert compiled() == before

@@ -143,7 +143,8 @@ class RuntimeParameters:
     warm_up : bool
         Run each network once at start, so that the first request does not pay for it.
     device_id : int
-        Which GPU, for ``cuda``.
+        Which GPU, in the order in which CUDA shows them, 0..63: for the provider ``cuda``, the index ``faiss-gpu`` and
+        the matcher ``cylinders-cuda``. One that is not there is an error at start.
     """
 
     provider: str = "cpu"

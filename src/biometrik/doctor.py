@@ -307,22 +307,22 @@ def _gpu(config: EngineConfig) -> _Finding:
     if newest > driver.cuda[0]:
         remedy = f"install an NVIDIA driver for CUDA {newest}{' (580 or later)' if newest == 13 else ''}"
         return _Finding(Status.FAIL, f"{finding}: the driver is older than these libraries", remedy)
-    refused = [reason for name in wanted if (reason := _refused_on_gpu(name))]
+    refused = [reason for name in wanted if (reason := _refused_on_gpu(name, config.runtime.device_id))]
     if refused:
         return _Finding(Status.FAIL, f"{finding}; {'; '.join(refused)}", "follow the message")
     return _Finding(Status.OK, f"{finding}; for {', '.join(wanted)}")
 
 
-def _refused_on_gpu(name: str) -> str:
+def _refused_on_gpu(name: str, device_id: int) -> str:
     # Why a plug-in does not start on the GPU, "" if it does; the provider has a check of its own.
     from biometrik.fingerprint.matching import MATCHERS
     from biometrik.gallery.index import INDEXES
 
     try:
         if name == "index faiss-gpu":
-            INDEXES.load("faiss-gpu")(1)
+            INDEXES.load("faiss-gpu")(1, device_id=device_id)
         elif name == "matcher cylinders-cuda":
-            MATCHERS.load("cylinders-cuda")()
+            MATCHERS.load("cylinders-cuda")(device_id=device_id)
     except BiometrikError as error:
         return str(error)
     return ""

@@ -129,7 +129,9 @@ class Engine:
         in_memory = fspath(path) == ":memory:"
         folder = Path(tempfile.gettempdir()) if in_memory else Path(path).absolute().parent
         index = INDEXES.load(config.gallery.index)(
-            recognition.face.embedder.dimension, folder if config.gallery.vectors_on_disk else None
+            recognition.face.embedder.dimension,
+            folder if config.gallery.vectors_on_disk else None,
+            device_id=config.runtime.device_id,
         )
         if config.runtime.warm_up:
             index.warm_up()

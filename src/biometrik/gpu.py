@@ -85,6 +85,15 @@ def driver() -> Driver:
     return Driver((version // 1000, version % 1000 // 10), gpus)
 
 
+def refuse_missing(what: str, device_id: int, shown: int) -> None:
+    """Raise ProviderUnavailableError where a GPU is not among the ``shown`` ones, for ``what`` shall run on it."""
+    if not 0 <= device_id < shown:
+        raise ProviderUnavailableError(
+            f"{what}: expected device_id below {shown}, as many GPUs as CUDA shows, got {device_id}; name one of them, "
+            "or have CUDA_VISIBLE_DEVICES show more"
+        )
+
+
 def _gpu(cuda: Any, number: int) -> Gpu:
     device = _int(cuda.cuDeviceGet, number)
     name = ctypes.create_string_buffer(_NAME_ROOM)

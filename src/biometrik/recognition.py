@@ -251,7 +251,7 @@ class Recognition:
                 if opened is None:
                     config = self._config
                     pipeline = FingerPipeline(config.finger, self._runtime)
-                    matcher = MATCHERS.load(config.finger.matcher)()
+                    matcher = MATCHERS.load(config.finger.matcher)(device_id=config.runtime.device_id)
                     if config.runtime.warm_up:
                         pipeline.warm_up()
                         matcher.warm_up()

@@ -153,7 +153,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_fails_with_the_remedy(monkeypatch
 
 def test_a_gpu_is_named_with_its_driver_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     _has_gpu(monkeypatch, (13, 0), {"nvidia-cuda-runtime": "13.5.37", "nvidia-cuda-runtime-cu12": "12.9.79"})
-    monkeypatch.setattr(doctor, "_refused_on_gpu", lambda name: "")
+    monkeypatch.setattr(doctor, "_refused_on_gpu", lambda name, device_id: "")
     found = doctor._gpu(_ON_GPU)
     assert found.status is Status.OK
     told = "NVIDIA Test, 80 GiB, compute capability 9.0; driver for CUDA 13.0; nvidia-cuda-runtime 13.5.37, nvidia-"

@@ -87,10 +87,18 @@ class Matcher(abc.ABC, Generic[P]):
 
     Similarities are deterministic, and the order of the two prints does not matter: ``compare(a, b) == compare(b, a)``
     to the last bit. They are for :mod:`biometrik.decision` to turn into scores.
+
+    Parameters
+    ----------
+    device_id : int
+        Which GPU, for a matcher that uses one.
     """
 
     prepared: type[P]
     """What :meth:`prepare` returns."""
+
+    def __init__(self, *, device_id: int = 0) -> None:
+        self._device_id = device_id
 
     @final
     def prepare(self, minutiae: Minutiae) -> P:

@@ -1,5 +1,6 @@
 """A SQLite file that one process owns: opening and checking it, one writer, several readers, typed errors."""
 
+import logging
 import os
 import queue
 import sqlite3
@@ -29,6 +30,8 @@ from biometrik.gallery.database_file import (
 )
 from biometrik.gallery.group_commit import GroupCommit
 from biometrik.gallery.ownership import Ownership
+
+_log: Final = logging.getLogger(__name__)
 
 I = TypeVar("I")  # noqa: E741
 T = TypeVar("T")
@@ -368,6 +371,12 @@ class Database:
         return connection
 
     def _migrate(self, connection: sqlite3.Connection, schema: Schema, version: int) -> None:
+        _log.warning(
+            "database %s: is brought from schema version %d to %d; a million encounters take about half a minute",
+            self.path,
+            version,
+            schema.version,
+        )
         connection.execute("PRAGMA foreign_keys=OFF").fetchall()  # no effect within a transaction
         connection.execute("BEGIN IMMEDIATE")
         try:

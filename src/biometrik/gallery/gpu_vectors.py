@@ -5,6 +5,7 @@ memory is numba's, which writes single rows and gathers a selection, and FAISS' 
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import numpy as np
@@ -39,12 +40,14 @@ _gather: Any = _cuda.jit(_gather_rows)
 
 
 class GpuVectors:
-    """Rows of float32 on the first GPU that CUDA shows; not thread-safe, as FAISS' resources are not.
+    """Rows of float32 on one GPU; not thread-safe, as FAISS' resources are not.
 
     Parameters
     ----------
     dimension : int
         D, of each.
+    device_id : int
+        Which GPU, in the order in which CUDA shows them.
 
     Attributes
     ----------
@@ -55,11 +58,13 @@ class GpuVectors:
     Raises
     ------
     ProviderUnavailableError
-        FAISS has no GPU build or lacks its CUDA libraries, there is no GPU, or it computes with less than float32.
+        FAISS has no GPU build or lacks its CUDA libraries, there is no such GPU, or it computes with less than float32.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, device_id: int = 0) -> None:
         self._faiss = _gpu_faiss()
+        gpu.refuse_missing("index faiss-gpu", device_id, len(_cuda.gpus))
+        self._device_id = device_id
         self._dimension = dimension
         self._resources = self._faiss.StandardGpuResources()
         self._segments: list[Any] = []
@@ -76,7 +81,7 @@ class GpuVectors:
             The GPU has not that much memory left.
         """
         while count > len(self._segments) * _SEGMENT:
-            self._segments.append(_device_array(_SEGMENT, self._dimension))
+            self._segments.append(self._device_array())
 
     def write(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Keep (N, D) vectors in the rows from ``first`` on, for which there is room."""
@@ -84,7 +89,8 @@ class GpuVectors:
         while done < len(vectors):
             number, row = divmod(first + done, _SEGMENT)
             part = vectors[done : done + _SEGMENT - row]
-            self._segments[number][row : row + len(part)].copy_to_device(part)
+            with self._device():
+                self._segments[number][row : row + len(part)].copy_to_device(part)
             done += len(part)
 
     def erase(self, row: int) -> None:
@@ -148,9 +154,10 @@ class GpuVectors:
             if len(chosen) == 0:
                 continue
             if self._gathered is None:
-                self._gathered = _device_array(_SEGMENT, self._dimension)
-            _gather[len(chosen), _THREADS](segment, _cuda.to_device(chosen - start), self._gathered)
-            _cuda.synchronize()  # FAISS has streams of its own, which wait for no other
+                self._gathered = self._device_array()
+            with self._device():
+                _gather[len(chosen), _THREADS](segment, _cuda.to_device(chosen - start), self._gathered)
+                _cuda.synchronize()  # FAISS has streams of its own, which wait for no other
             yield self._gathered, len(chosen), chosen
 
     def _ask(
@@ -176,13 +183,28 @@ class GpuVectors:
         else:
             asked.k = places.shape[1]
             asked.outIndices = faiss.swig_ptr(places)
-        asked.device = 0
+        asked.device = self._device_id
         try:
             faiss.bfKnn(self._resources, asked)
         except RuntimeError as error:  # FAISS' word for a GPU's memory that is full
             raise ProviderUnavailableError(
                 f"index faiss-gpu: expected FAISS to compare {len(queries)} queries with {size} vectors, got {error}; "
                 "leave it more of the GPU's memory, or ask with fewer at once"
+            ) from error
+
+    def _device(self) -> AbstractContextManager[None]:
+        # numba's calls within go to this GPU; its choice is each thread's own. FAISS is told with each call.
+        device: AbstractContextManager[None] = _cuda.gpus[self._device_id]
+        return device
+
+    def _device_array(self) -> Any:
+        try:
+            with self._device():
+                return _cuda.device_array((_SEGMENT, self._dimension), np.float32)
+        except Exception as error:  # numba's, or CUDA's own
+            raise ProviderUnavailableError(
+                f"index faiss-gpu: expected {4 * _SEGMENT * self._dimension / 2**20:.0f} MiB more of the GPU's memory, "
+                f"got {error}; take a GPU with more memory, or choose the index int8-certified"
             ) from error
 
     def _refuse_less_than_float32(self) -> None:
@@ -223,13 +245,3 @@ def _gpu_faiss() -> Any:
             f"numba-cuda and a driver of its CUDA's version; {_REMEDY}"
         )
     return faiss
-
-
-def _device_array(rows: int, dimension: int) -> Any:
-    try:
-        return _cuda.device_array((rows, dimension), np.float32)
-    except Exception as error:  # numba's, or CUDA's own
-        raise ProviderUnavailableError(
-            f"index faiss-gpu: expected {4 * rows * dimension / 2**20:.0f} MiB more of the GPU's memory, got {error}; "
-            "take a GPU with more memory, or choose the index int8-certified"
-        ) from error

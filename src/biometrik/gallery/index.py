@@ -94,6 +94,8 @@ class Index(abc.ABC):
         D, the length of each vector, 1 or more.
     folder : Path, optional
         Where a file of vectors may be made, for an index that can keep them there; None keeps all in memory.
+    device_id : int
+        Which GPU, for an index that uses one.
 
     Attributes
     ----------
@@ -109,13 +111,14 @@ class Index(abc.ABC):
     exact: ClassVar[bool]
     recall_claimed: ClassVar[float]
 
-    def __init__(self, dimension: int, folder: Path | None = None) -> None:
+    def __init__(self, dimension: int, folder: Path | None = None, *, device_id: int = 0) -> None:
         if dimension < 1:
             raise InvalidInputError(f"dimension: expected 1 or more, got {dimension}")
         if folder is not None and not self.on_disk:
             raise InvalidInputError("index: expected one that can keep vectors on disk; name int8-certified")
         self.dimension = dimension
         self._folder = folder
+        self._device_id = device_id
         self._lock = threading.Lock()
         self._create()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -9,12 +10,17 @@ from typing import Any
 import pytest
 from numba import cuda
 
+from biometrik.config import EngineConfig, FingerParameters, RuntimeParameters
+from biometrik.engine import Engine
 from biometrik.errors import ProviderUnavailableError
 from biometrik.fingerprint.matching import MATCHERS
+from biometrik.types import Modality
 
 _SIMULATED = """
 import json
 import numpy as np
+from numba import cuda
+from biometrik.errors import ProviderUnavailableError
 from biometrik.fingerprint.matching import MATCHERS
 from biometrik.fingers import Minutiae
 
@@ -61,6 +67,40 @@ there.compare_many(first, pack.part(1, 3))
 found["parts"] = len(there._copies) - copies
 del pack, mate, first, probe, ranking, alignment
 found["freed"] = len(there._copies)
+
+
+class Gpu:
+    # As numba's: what is called within goes to it.
+    entered = 0
+
+    def __enter__(self):
+        self.entered += 1
+
+    def __exit__(self, *_):
+        self.entered -= 1
+
+
+gpus = [Gpu(), Gpu()]
+
+
+def watched(call):
+    def there(*arguments):
+        assert [gpu.entered for gpu in gpus] == [0, 1]
+        return call(*arguments)
+
+    return there
+
+
+cuda.gpus = gpus
+for name in ("device_array", "to_device"):
+    setattr(cuda, name, watched(getattr(cuda, name)))
+second, first, mate = MATCHERS.load("cylinders-cuda")(device_id=1), here.prepare(prints[0]), here.prepare(probes[0])
+found["second"] = [second.compare(first, mate), *second.screen(first, mate).tolist()]
+found["first"] = [here.compare(first, mate), *here.screen(first, mate).tolist()]
+try:
+    MATCHERS.load("cylinders-cuda")(device_id=2)
+except ProviderUnavailableError as error:
+    found["missing"] = str(error)
 print(json.dumps(found))
 """
 
@@ -107,6 +147,23 @@ def test_the_interface_is_the_processors(found: dict[str, Any]) -> None:
 def test_copies_on_the_gpu_live_as_long_as_packs(found: dict[str, Any]) -> None:
     assert found["parts"] == 0  # the part's own short arrays are gone, its pack's long ones were there
     assert found["freed"] == 0
+
+
+def test_all_of_it_happens_on_the_gpu_that_is_named(found: dict[str, Any]) -> None:
+    assert found["second"] == pytest.approx(found["first"], abs=2e-4)
+    assert re.search(r"matcher cylinders-cuda: expected device_id below 2, .*got 2; name one", found["missing"])
+
+
+def test_an_engine_names_the_gpu_of_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "gpus", [object()])
+    config = EngineConfig(
+        finger=FingerParameters(matcher="cylinders-cuda"),
+        runtime=RuntimeParameters(threads=1, warm_up=False, device_id=3),
+        preload=(Modality.FACE, Modality.FINGER),
+    )
+    with pytest.raises(ProviderUnavailableError, match=r"matcher cylinders-cuda: expected device_id below 1, .*got 3"):
+        Engine.open(":memory:", config)
 
 
 def test_without_a_gpu_it_refuses_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def _note(note: str) -> Callable[[sqlite3.Connection], None]:
     return write
 
 
-def test_an_older_file_takes_the_steps_that_it_lacks(path: Path) -> None:
+def test_an_older_file_takes_the_steps_that_it_lacks(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Database(path, SCHEMA).close()
     for _ in range(2):  # the second time, none
         database = Database(path, Schema(5, _SCRIPT, _fill, (_note("to 3"), _note("to 4"), _note("to 5"))))
@@ -130,6 +130,9 @@ def test_an_older_file_takes_the_steps_that_it_lacks(path: Path) -> None:
         assert database.write(lambda writer: writer.execute("PRAGMA foreign_keys").fetchone()) == (1,)
         assert database.write(lambda writer: writer.execute("PRAGMA user_version").fetchone()) == (5,)
         database.close()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        f"database {path}: is brought from schema version 3 to 5"
+    ]
 
 
 def test_a_file_too_old_is_refused(path: Path) -> None:

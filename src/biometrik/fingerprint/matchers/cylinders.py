@@ -95,7 +95,8 @@ class CylinderMatcher(Matcher[Cylinders]):
 
     prepared = Cylinders
 
-    def __init__(self) -> None:
+    def __init__(self, *, device_id: int = 0) -> None:
+        super().__init__(device_id=device_id)
         self._local = threading.local()
 
     def contract(self) -> Mapping[str, str]:

@@ -10,12 +10,14 @@ each process anew: :meth:`warm_up`.
 import dataclasses
 import threading
 import weakref
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from biometrik import gpu
 from biometrik.errors import ProviderUnavailableError
 from biometrik.fingerprint.descriptors import NORMALS
 from biometrik.fingerprint.kernels import SCREENED, Packed
@@ -32,43 +34,52 @@ class CudaCylinderMatcher(CylinderMatcher):
     Raises
     ------
     ProviderUnavailableError
-        There is no GPU that CUDA can use.
+        There is no such GPU that CUDA can use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, device_id: int = 0) -> None:
         if not _cuda.is_available():
             raise ProviderUnavailableError(
                 "matcher cylinders-cuda: expected an NVIDIA GPU with its driver and CUDA toolkit, got none; "
                 "install them, or choose the matcher cylinders"
             )
-        super().__init__()
+        gpu.refuse_missing("matcher cylinders-cuda", device_id, len(_cuda.gpus))
+        super().__init__(device_id=device_id)
         self._lock = threading.Lock()
         self._copies: dict[int, Any] = {}
-        self._normals = _cuda.to_device(NORMALS)
+        with self._device():
+            self._normals = _cuda.to_device(NORMALS)
 
     def _compare_many(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], similarity: NDArray[np.float32]
     ) -> None:
         if len(chosen) == 0:
             return
-        found = _cuda.device_array(len(chosen), np.float32)
-        launch = kernels.compare_many[len(chosen), kernels.THREADS]
-        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), self._normals, found)
-        found.copy_to_host(similarity)
+        with self._device():
+            found = _cuda.device_array(len(chosen), np.float32)
+            launch = kernels.compare_many[len(chosen), kernels.THREADS]
+            launch(self._there(probe), self._there(references), _cuda.to_device(chosen), self._normals, found)
+            found.copy_to_host(similarity)
 
     def _screen(
         self, probe: Cylinders, references: Cylinders, chosen: NDArray[np.int64], promise: NDArray[np.float32]
     ) -> None:
         if len(chosen) == 0:
             return
-        found = _cuda.device_array(len(chosen), np.float32)
-        launch = kernels.screen_many[len(chosen), kernels.THREADS]
-        launch(self._there(probe), self._there(references), _cuda.to_device(chosen), SCREENED, found)
-        found.copy_to_host(promise)
+        with self._device():
+            found = _cuda.device_array(len(chosen), np.float32)
+            launch = kernels.screen_many[len(chosen), kernels.THREADS]
+            launch(self._there(probe), self._there(references), _cuda.to_device(chosen), SCREENED, found)
+            found.copy_to_host(promise)
 
     def _align(self, probe: Cylinders, reference: Cylinders) -> Alignment:
         # One pair, for people: on the processor, with the similarity that comparisons here return.
         return dataclasses.replace(super()._align(probe, reference), similarity=self.compare(probe, reference))
+
+    def _device(self) -> AbstractContextManager[None]:
+        # CUDA's calls within go to this GPU; the choice is each thread's own.
+        device: AbstractContextManager[None] = _cuda.gpus[self._device_id]
+        return device
 
     def _there(self, templates: Cylinders) -> Packed:
         # Parts share their pack's long arrays, and so the copies.

@@ -23,8 +23,8 @@ class FaissGpu(TurnTaking):
 
     All vectors are compared there, in float32. Those that come within its rounding of the last one wanted are compared
     again here, in float64, with a copy in this machine's memory: so the answer is that of ``faiss-flat``. Only where
-    more rows are near than a GPU selects does it return all products instead. The GPU is the first that CUDA shows:
-    CUDA_VISIBLE_DEVICES names another. Never run on a GPU so far: tested against a stand-in of FAISS' calls.
+    more rows are near than a GPU selects does it return all products instead. Never run on a GPU so far: tested against
+    a stand-in of FAISS' calls.
 
     Raises
     ------
@@ -36,7 +36,7 @@ class FaissGpu(TurnTaking):
     recall_claimed = 1.0
 
     def _create(self) -> None:
-        self._vectors = GpuVectors(self.dimension)
+        self._vectors = GpuVectors(self.dimension, self._device_id)
         self._rows = MemoryRows(self.dimension)
         self._table = SlotTable()
         self._id_at = np.empty(1024, dtype=np.int64)  # grows by doubling; slots beyond the count are unused

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 
+from numba import cuda
+
 from biometrik import gpu
 from biometrik.gallery import gpu_vectors
 
@@ -58,7 +60,7 @@ def bfKnn(resources: StandardGpuResources, asked: GpuDistanceParams) -> None:
     """Compare, as FAISS does."""
     assert isinstance(resources, StandardGpuResources)
     assert asked.metric == faiss.METRIC_INNER_PRODUCT
-    assert asked.device == 0
+    assert 0 <= asked.device < len(cuda.gpus)
     assert asked.vectors
     assert asked.numVectors > 0
     assert asked.numQueries > 0

@@ -1,15 +1,21 @@
 """What a GPU makes special, on the stand-in; run by test_faiss_gpu.py in a process of its own."""
 
+from collections.abc import Callable
+from typing import Any
+
 import faiss
 import numpy as np
 import pytest
+from numba import cuda
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 from numpy.typing import NDArray
 
 from biometrik.errors import ProviderUnavailableError
 from biometrik.gallery import gpu_vectors
 from biometrik.gallery.indexes.faiss_flat import FaissFlat
 from biometrik.gallery.indexes.faiss_gpu import FaissGpu
-from tests.unit.gallery.indexes.gpu_standin import GpuDistanceParams
+from tests.unit.gallery.indexes import gpu_standin
+from tests.unit.gallery.indexes.gpu_standin import GpuDistanceParams, StandardGpuResources
 
 D = 4
 Vectors = NDArray[np.float32]
@@ -112,6 +118,57 @@ def test_what_faiss_cannot_do_is_told_and_the_next_search_goes_on(
         with pytest.raises(ProviderUnavailableError, match=r"compare 2 queries with 20 vectors, got .*alloc fail"):
             index.search(vectors[:2], 1)
     assert index.search(vectors[:1], 1)[0].shape == (1, 1)
+
+
+class _Gpu:
+    # As numba's: what is called within goes to it.
+    def __init__(self) -> None:
+        self.entered = 0
+
+    def __enter__(self) -> None:
+        self.entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.entered -= 1
+
+
+def test_all_of_it_happens_on_the_gpu_that_is_named(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [_Gpu(), _Gpu()]
+    asked_of = set()
+
+    def there(call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any) -> Any:
+            assert [shown.entered for shown in gpus] == [0, 1]
+            return call(*arguments)
+
+        return watched
+
+    def bf_knn(resources: StandardGpuResources, asked: GpuDistanceParams) -> None:
+        asked_of.add(asked.device)
+        gpu_standin.bfKnn(resources, asked)
+
+    monkeypatch.setattr(cuda, "gpus", gpus)
+    for name in ("device_array", "to_device", "synchronize"):
+        monkeypatch.setattr(cuda, name, there(getattr(cuda, name)))
+    monkeypatch.setattr(FakeCUDAArray, "copy_to_device", there(FakeCUDAArray.copy_to_device))
+    monkeypatch.setattr(faiss, "bfKnn", bf_knn)
+    gather = gpu_vectors._gather
+    monkeypatch.setattr(gpu_vectors, "_gather", type("", (), {"__getitem__": lambda _, grid: there(gather[grid])})())
+    vectors, allowed = _drawn(rng, 1500), np.arange(0, 1500, 3, dtype=np.int64)
+    index, flat = FaissGpu(D, device_id=1), FaissFlat(D)
+    for each in (index, flat):
+        each.add(np.arange(1500, dtype=np.int64), vectors)
+        each.remove(np.array([7], dtype=np.int64))
+    assert np.array_equal(index.search(vectors[:3], 5)[0], flat.search(vectors[:3], 5)[0])
+    found = index.search(vectors[:3], 5, allowed=allowed)[0]
+    assert np.array_equal(found, flat.search(vectors[:3], 5, allowed=allowed)[0])
+    assert asked_of == {1}
+
+
+@pytest.mark.parametrize("device_id", [-1, 1])
+def test_a_gpu_that_is_not_there_is_refused(device_id: int) -> None:
+    with pytest.raises(ProviderUnavailableError, match=rf"index faiss-gpu: .*below 1, .*got {device_id}; name one"):
+        FaissGpu(D, device_id=device_id)
 
 
 def test_a_gpu_that_computes_with_less_than_float32_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

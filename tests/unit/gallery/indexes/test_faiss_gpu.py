@@ -29,7 +29,7 @@ _SHOWN = gpu.Driver((13, 0), (gpu.Gpu("NVIDIA Test", 1 << 33, (9, 0)),))
     ("arguments", "least"),
     [
         (["tests/contracts/test_indexes.py", "-k", "faiss-gpu or any_history"], 20),
-        (["tests/unit/gallery/indexes/simulated_faiss_gpu.py"], 8),
+        (["tests/unit/gallery/indexes/simulated_faiss_gpu.py"], 11),
     ],
     ids=["contract", "logic"],
 )
@@ -89,6 +89,19 @@ def test_where_numba_cannot_use_the_gpu_it_refuses_in_words(monkeypatch: pytest.
     monkeypatch.setattr(gpu, "driver", lambda: _SHOWN)
     monkeypatch.setattr(cuda, "is_available", lambda: False)
     assert re.search(r"expected numba to use NVIDIA Test.*numba-cuda", _refusal())
+
+
+@pytest.mark.usefixtures("gpu_build")
+def test_an_engine_names_the_gpu_of_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "driver", lambda: _SHOWN)
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "gpus", [object()])
+    config = EngineConfig(
+        gallery=GalleryParameters(index="faiss-gpu"), runtime=RuntimeParameters(threads=1, warm_up=False, device_id=3)
+    )
+    with pytest.raises(ProviderUnavailableError, match=r"index faiss-gpu: expected device_id below 1, .*got 3"):
+        Engine.open(tmp_path / "a.db", config)
+    assert not (tmp_path / "a.db").exists()
 
 
 def test_an_engine_that_is_told_to_use_it_does_not_start_without(

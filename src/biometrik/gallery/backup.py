@@ -7,6 +7,7 @@ called ``<name>.new`` and is nobody's. Nothing that is there is ever overwritten
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -23,8 +24,10 @@ from biometrik.gallery.records import Holdings, Quarantined
 from biometrik.gallery.schema import SCHEMA
 from biometrik.gallery.store import opened
 
-#: Rows that are read at a time.
-_PAGE: Final = 5000
+#: Rows that are read at a time: about a millisecond. Beside calls that are served, the interpreter is given up after
+#: each; else it is taken from this thread only after 5 ms, each of the many times that a write needs it.
+_PAGE: Final = 100
+_NAP_S: Final = 0.0001
 #: Tables whose rows are read by their first column; those of encounters are read with these.
 _KEYS: Final = {
     "galleries": "gallery",
@@ -185,6 +188,7 @@ def _read(path: Path, protection: Protection) -> Holdings:
             encounters = templates = last = 0
             while page := tables.sealed(connection, "number > ? ORDER BY number LIMIT ?", (last, _PAGE)):
                 last = page[-1].number
+                time.sleep(_NAP_S)
                 encounters += len(page)
                 templates += sum(len(opened(sealed, protection).templates) for sealed in page)
             (subjects,) = connection.execute("SELECT count(*) FROM subjects").fetchone()
@@ -198,5 +202,6 @@ def _read(path: Path, protection: Protection) -> Holdings:
 def _pages(connection: sqlite3.Connection, table: str, key: str) -> Iterator[None]:
     last: object = "" if table in ("subjects", "transactions") else 0
     while page := tables.rows(connection, table, f"{key} > ? ORDER BY {key} LIMIT ?", (last, _PAGE)):
+        time.sleep(_NAP_S)
         last = page[-1][0]
         yield

@@ -1,5 +1,7 @@
 """Copies of a database in use, their way back, and encounters that are set aside because they are damaged."""
 
+import errno
+import os
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +104,41 @@ def test_a_copy_is_one_state_while_writes_go_on(path: Path, tmp_path: Path) -> N
             kinds = [event.kind for event in events]
             assert own.event == events[-1].sequence
             assert own.subjects == kinds.count(EventKind.ENROLLED) - kinds.count(EventKind.ERASED)
+
+
+def test_a_copy_is_synced_in_portions_and_sees_nothing_of_what_is_written_between(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    with closing(SqliteStore.open(path)) as store:
+
+        def between(descriptor: int) -> None:
+            fdatasync(descriptor)
+            synced.append(os.fstat(descriptor).st_size)
+            store.enroll(_new(f"later-{len(synced)}", *range(100, 110)))
+
+        monkeypatch.setattr("biometrik.gallery.database._COPIED_PAGES", 3)
+        monkeypatch.setattr(os, "fdatasync", between)
+        pages = path.stat().st_size // 4096
+        held = store.snapshot(tmp_path / "copy.db")
+        monkeypatch.undo()
+        assert len(synced) == -(-pages // 3)
+        assert len(store.subjects(limit=1000)) == 6 + len(synced)
+    assert (held.event, held.subjects, held.octets) == (7, 6, 4096 * pages)
+
+
+def test_a_copy_that_cannot_be_synced_is_not_there(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with closing(SqliteStore.open(path)) as store:
+        monkeypatch.setattr(os, "fdatasync", fails)
+        with pytest.raises(StoreUnavailableError, match="No space left on device"):
+            store.snapshot(tmp_path / "copy.db")
+        monkeypatch.undo()
+        assert store.snapshot(tmp_path / "copy.db").subjects == 6
 
 
 def test_an_erasure_waits_for_a_copy_and_a_write_does_not(

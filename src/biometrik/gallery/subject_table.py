@@ -106,7 +106,7 @@ def _home(hashed: np.uint32, places: int) -> Any:
 
 
 @kernel
-def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int, place: int) -> int:
+def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int | np.int64, place: int) -> int:
     # From a place on, the first whose encounter has this hash, or the first free one.
     while places[place] != 0 and hashes[places[place] - 1] != hashed:
         place = (place + 1) & (len(places) - 1)

@@ -40,7 +40,7 @@ _READERS: Final = 4
 #: How long another connection (a backup, an administrator's shell) may hold the file before a call gives up, seconds.
 _PATIENCE_S: Final = 10.0
 #: Pages of a copy, 4 KiB each, after which it is synced. A commit's sync waits for that of the copy: for a gigabyte at
-#: once 200 ms, for four megabytes a few.
+#: once 100 ms, for four megabytes a few.
 _COPIED_PAGES: Final = 1024
 
 

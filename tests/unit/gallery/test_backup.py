@@ -117,7 +117,8 @@ def test_a_copy_is_synced_in_portions_and_sees_nothing_of_what_is_written_betwee
         def between(descriptor: int) -> None:
             fdatasync(descriptor)
             synced.append(os.fstat(descriptor).st_size)
-            store.enroll(_new(f"later-{len(synced)}", *range(100, 110)))
+            if len(synced) <= 3:
+                store.enroll(_new(f"later-{len(synced)}", *range(100, 110)))
 
         monkeypatch.setattr("biometrik.gallery.database._COPIED_PAGES", 3)
         monkeypatch.setattr(os, "fdatasync", between)
@@ -125,7 +126,7 @@ def test_a_copy_is_synced_in_portions_and_sees_nothing_of_what_is_written_betwee
         held = store.snapshot(tmp_path / "copy.db")
         monkeypatch.undo()
         assert len(synced) == -(-pages // 3)
-        assert len(store.subjects(limit=1000)) == 6 + len(synced)
+        assert len(store.subjects(limit=1000)) == 9
     assert (held.event, held.subjects, held.octets) == (7, 6, 4096 * pages)
 
 

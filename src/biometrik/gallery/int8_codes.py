@@ -77,6 +77,7 @@ class Found(NamedTuple):
         Their upper bounds.
     counts : (Q,) int64
         How many candidates there are.
+    rests : (Q,) float32
     sums : (8 · 32,) int32
         Scratch.
     """
@@ -86,7 +87,26 @@ class Found(NamedTuple):
     rows: NDArray[np.int32]
     upper: NDArray[np.float32]
     counts: NDArray[np.int64]
+    rests: NDArray[np.float32]
     sums: NDArray[np.int32]
+
+
+class Best(NamedTuple):
+    """The best of each of Q queries among the rows compared so far, of equals those with the lower ids.
+
+    Parameters
+    ----------
+    wanted, counts : (Q,) int64
+        How many a query wants, 1 or more, and how many it has.
+    ids : (Q, W) int64
+    similarities : (Q, W) float32
+        A heap each, the worst first; -1 and -inf behind it.
+    """
+
+    wanted: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
 
 
 def segment(rows: int, dimension: int) -> Segment:
@@ -125,7 +145,7 @@ def batch(queries: NDArray[np.float64]) -> Batch:
     return Batch(
         codes=packed.reshape(-1),
         offsets=(-128 * codes.sum(axis=1)).astype(np.int32),
-        scales=scales,
+        scales=_in_eights(scales, count, 0.0),
         norms=_up(norms + slack),
         errors=_up(errors + slack),
     )
@@ -137,12 +157,31 @@ def found(wanted: NDArray[np.int64], room: int) -> Found:
     behind = np.arange(wanted.max()) >= wanted[:, None]
     return Found(
         lower=np.where(behind, np.inf, -np.inf).astype(np.float32),
-        floor=np.full(queries, -np.inf, dtype=np.float32),
+        floor=_in_eights(-np.inf, queries, np.inf),
         rows=np.empty((queries, room), dtype=np.int32),
         upper=np.empty((queries, room), dtype=np.float32),
         counts=np.zeros(queries, dtype=np.int64),
+        rests=_in_eights(0.0, queries, 0.0),
         sums=np.empty(QUERIES * GROUP, dtype=np.int32),
     )
+
+
+def best(wanted: NDArray[np.int64]) -> Best:
+    """Return an empty record for the best 1 or more of each query."""
+    shape = len(wanted), int(wanted.max())
+    return Best(
+        wanted=wanted,
+        counts=np.zeros(len(wanted), dtype=np.int64),
+        ids=np.full(shape, -1, dtype=np.int64),
+        similarities=np.full(shape, -np.inf, dtype=np.float32),
+    )
+
+
+def _in_eights(values: NDArray[np.float32] | float, count: int, behind: float) -> NDArray[np.float32]:
+    # So many values of queries, with others behind them that are read where eight are multiplied at a time.
+    room = np.full(-(-count // QUERIES) * QUERIES, behind, dtype=np.float32)
+    room[:count] = values
+    return room[:count]
 
 
 def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:

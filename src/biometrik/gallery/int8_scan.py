@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from biometrik.gallery.compiling import kernel
-from biometrik.gallery.int8_codes import CHUNK, GROUP, LEAST_SCALE, QUERIES, ROUNDING, Batch, Found, Segment
+from biometrik.gallery.int8_codes import CHUNK, GROUP, LEAST_SCALE, QUERIES, ROUNDING, Batch, Best, Found, Segment
 
 _f, _i, _u = np.float32, np.int32, np.uint32
 
@@ -62,12 +62,27 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, elem
 
 
 def _multiplying(queries: int) -> Callable[..., Any]:
-    # sums[t, r] = Σ codes of row r · codes of query t, for a group at `at` and queries from `first`.
-    def multiply(_context: Any, codes: Any, _at: Any, asked: Any, _first: Any, _width: Any, sums: Any) -> Any:
+    # sums[t, r] = Σ codes of row r · codes of query t, for a group at `at` and queries from `first`. Returns, as bits,
+    # the queries of which a row reaches the floor: mostly none, and then no sum is written.
+    def multiply(
+        _context: Any,
+        codes: Any,
+        _at: Any,
+        asked: Any,
+        _first: Any,
+        _width: Any,
+        sums: Any,
+        scales: Any,
+        _row: Any,
+        pers: Any,
+        rests: Any,
+        floors: Any,
+        _query: Any,
+    ) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            if not VNNI:  # compiled with the scan, never called
-                return context.get_dummy_value()
             word, long = ir.IntType(32), ir.IntType(64)
+            if not VNNI:  # compiled with the scan, never called
+                return ir.Constant(word, 0)
             register, bytes_ = ir.VectorType(word, _LANES), ir.VectorType(ir.IntType(8), 4 * _LANES)
             # LLVM 22 takes the factors as bytes, older ones took them as words.
             factor = bytes_ if binding.llvm_version_info[0] >= 22 else register
@@ -75,7 +90,7 @@ def _multiplying(queries: int) -> Callable[..., Any]:
             dot = builder.module.globals.get(name) or ir.Function(
                 builder.module, ir.FunctionType(register, [register, factor, factor]), name
             )
-            codes, at, asked, first, width, sums = arguments
+            codes, at, asked, first, width, sums, *bounds = arguments
             kinds = signature.args
             before = builder.block
             loop, after = builder.append_basic_block("dot"), builder.append_basic_block("summed")
@@ -100,15 +115,52 @@ def _multiplying(queries: int) -> Callable[..., Any]:
             place.add_incoming(following, builder.block)
             builder.cbranch(builder.icmp_signed("<", following, width), loop, after)
             builder.position_at_end(after)
-            for t, pair in enumerate(totals):
-                for half, total in zip(_HALVES, pair, strict=True):
-                    target = _pointer(context, builder, kinds[5], sums, _long(t * GROUP + half), register)
-                    builder.store(total.incomings[1][0], target, align=4)
-            return context.get_dummy_value()
+            summed = [[total.incomings[1][0] for total in pair] for pair in totals]
+            reached = _reached(context, builder, kinds[6:], bounds, summed)
+            with builder.if_then(builder.icmp_unsigned("!=", reached, ir.Constant(word, 0)), likely=False):
+                for t, pair in enumerate(summed):
+                    for half, total in zip(_HALVES, pair, strict=True):
+                        target = _pointer(context, builder, kinds[5], sums, _long(t * GROUP + half), register)
+                        builder.store(total, target, align=4)
+            return reached
 
-        return types.void(codes, types.int64, asked, types.int64, types.int64, sums), build
+        place = types.int64
+        return types.uint32(
+            codes, place, asked, place, place, sums, scales, place, pers, rests, floors, place
+        ), build
 
     return multiply
+
+
+def _reached(context: Any, builder: Any, kinds: Any, bounds: Any, summed: Any) -> Any:
+    # Bit t: scale · (per · sum + rest) of some row is not below the floor of query t; also where it is not a number.
+    word, real = ir.IntType(32), ir.VectorType(ir.FloatType(), _LANES)
+    scales, row, pers, rests, floors, query = bounds
+    sizes = [
+        builder.load(_pointer(context, builder, kinds[0], scales, builder.add(row, _long(half)), real), align=4)
+        for half in _HALVES
+    ]
+    reached = ir.Constant(word, 0)
+    name = f"llvm.fma.v{_LANES}f32"
+    fused = builder.module.globals.get(name) or ir.Function(
+        builder.module, ir.FunctionType(real, [real] * 3), name
+    )
+    for t, pair in enumerate(summed):
+        index = builder.add(query, _long(t))
+        per, rest, floor = (
+            _broadcast(
+                builder, builder.load(_pointer(context, builder, kind, array, index, ir.FloatType()), align=4)
+            )
+            for kind, array in zip(kinds[2:5], (pers, rests, floors), strict=True)
+        )
+        some = ir.Constant(ir.IntType(_LANES), 0)
+        for total, size in zip(pair, sizes, strict=True):
+            upper = builder.fmul(builder.call(fused, [builder.sitofp(total, real), per, rest]), size)
+            above = builder.fcmp_unordered(">=", upper, floor)
+            some = builder.or_(some, builder.bitcast(above, ir.IntType(_LANES)))
+        bit = builder.zext(builder.icmp_unsigned("!=", some, ir.Constant(ir.IntType(_LANES), 0)), word)
+        reached = builder.or_(reached, builder.shl(bit, ir.Constant(word, t)))
+    return reached
 
 
 def _long(value: int) -> Any:
@@ -155,7 +207,7 @@ def _multiply_plainly(
     queries: int,
     sums: NDArray[np.int32],
 ) -> None:
-    # The same for processors without the instruction.
+    # The same for processors without the instruction, which leaves it to the caller to look at each query.
     for t in range(queries):
         totals = sums[t * GROUP : (t + 1) * GROUP]
         for r in range(GROUP):
@@ -316,6 +368,7 @@ def scan(
     for start in range(first, stop, CHUNK):
         if _full(to):
             return start
+        _aim(source, start, min(start + CHUNK, stop), asked, to)
         for q in range(0, queries, step):
             together = min(step, queries - q)
             for group in range(start, min(start + CHUNK, stop)):
@@ -324,16 +377,47 @@ def scan(
                     some |= chosen[f, group]
                 if some == 0:
                     continue
-                at = group * GROUP * width
+                at, row = group * GROUP * width, group * GROUP
                 if not vnni:
                     _multiply_plainly(source.codes, at, asked.codes, q * width, width, together, to.sums)
+                    reached = _u((1 << together) - 1)
                 elif step == 1:
-                    _multiply_one(source.codes, at, asked.codes, q * width, width, to.sums)
+                    reached = _multiply_one(
+                        source.codes,
+                        at,
+                        asked.codes,
+                        q * width,
+                        width,
+                        to.sums,
+                        source.scales,
+                        row,
+                        asked.scales,
+                        to.rests,
+                        to.floor,
+                        q,
+                    )
                 else:
-                    _multiply_eight(source.codes, at, asked.codes, q * width, width, to.sums)
-                norm, error = source.bounds[group, 0], source.bounds[group, 1]
+                    reached = _multiply_eight(
+                        source.codes,
+                        at,
+                        asked.codes,
+                        q * width,
+                        width,
+                        to.sums,
+                        source.scales,
+                        row,
+                        asked.scales,
+                        to.rests,
+                        to.floor,
+                        q,
+                    )
+                if reached == 0:
+                    continue
                 for t in range(together):
+                    if (reached >> _u(t)) & _u(1) == 0:
+                        continue
                     p = q + t
+                    norm, error = source.bounds[group, 0], source.bounds[group, 1]
                     offset, per = asked.offsets[p], asked.scales[p]
                     bound = asked.errors[p] * norm + asked.norms[p] * error + _LEAST_BOUND
                     mask = _above(to.sums, t, offset, per, bound, to.floor[p], source.scales, group * GROUP)
@@ -347,6 +431,21 @@ def scan(
                             scale = source.scales[row]
                             _consider(to, p, origin + row, (product - bound) * scale, (product + bound) * scale)
     return stop
+
+
+@kernel
+def _aim(source: Segment, first: int, stop: int, asked: Batch, to: Found) -> None:
+    # What is added to qₛ times a sum before it is held against the floor, for all of some groups: as the bound of a row
+    # is, but with the largest norm and error of them all, and with room for the roundings of sums as float32.
+    norm = error = _f(0.0)
+    for group in range(first, stop):
+        norm = max(norm, source.bounds[group, 0])
+        error = max(error, source.bounds[group, 1])
+    width = len(source.codes) // len(source.scales)
+    room = ROUNDING * 256.0 * np.sqrt(width)
+    for p in range(len(asked.scales)):
+        bound = np.float64(asked.errors[p]) * norm + np.float64(asked.norms[p]) * (np.float64(error) + room)
+        to.rests[p] = _f(np.float64(asked.scales[p]) * asked.offsets[p] + bound * (1.0 + ROUNDING) + 2.0 * _LEAST_BOUND)
 
 
 @kernel
@@ -379,18 +478,95 @@ def _full(to: Found) -> bool:
     room = to.rows.shape[1] - CHUNK * GROUP
     for p in range(len(to.counts)):
         if to.counts[p] > room:
-            sift(to, p)
+            _sift(to, p)
             if 2 * to.counts[p] > room:
                 return True
     return False
 
 
 @kernel
-def sift(to: Found, p: int) -> None:
-    """Drop a query's candidates that have fallen below the floor."""
+def _sift(to: Found, p: int) -> None:
+    # Drops a query's candidates that have fallen below the floor.
     kept = 0
     for i in range(to.counts[p]):
         if not to.upper[p, i] < to.floor[p]:
             to.rows[p, kept], to.upper[p, kept] = to.rows[p, i], to.upper[p, i]
             kept += 1
     to.counts[p] = kept
+
+
+@kernel
+def take(found: Found, slots: NDArray[np.int64], of: NDArray[np.int64]) -> int:
+    """Take candidates out, as many as (N,) slots have room for, but those that have fallen below the floor.
+
+    Returns how many; ``of`` (N,) says of which query each is.
+    """
+    taken = 0
+    for p in range(len(found.counts)):
+        while found.counts[p] > 0 and taken < len(slots):
+            last = found.counts[p] - 1
+            if not found.upper[p, last] < found.floor[p]:
+                slots[taken], of[taken] = found.rows[p, last], p
+                taken += 1
+            found.counts[p] = last
+    return taken
+
+
+@kernel
+def rank(
+    vectors: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    of: NDArray[np.int64],
+    queries: NDArray[np.float64],
+    best: Best,
+) -> None:
+    """Compare (N, D) vectors with one of the (Q, D) queries each, and keep the best of each query.
+
+    Products of float32 are exact in float64; those of a pair are always added in the same order.
+    """
+    dimension = vectors.shape[1]
+    whole = dimension // 4 * 4
+    for n in range(len(vectors)):
+        q = of[n]
+        s0 = s1 = s2 = s3 = 0.0
+        for d in range(0, whole, 4):
+            s0 += np.float64(vectors[n, d]) * queries[q, d]
+            s1 += np.float64(vectors[n, d + 1]) * queries[q, d + 1]
+            s2 += np.float64(vectors[n, d + 2]) * queries[q, d + 2]
+            s3 += np.float64(vectors[n, d + 3]) * queries[q, d + 3]
+        for d in range(whole, dimension):
+            s0 += np.float64(vectors[n, d]) * queries[q, d]
+        _keep(best, q, ids[n], _f((s0 + s1) + (s2 + s3)))
+
+
+@kernel
+def _keep(best: Best, q: int, number: int, similarity: np.float32) -> None:
+    # In the query's heap, in which the worst comes first: the least similar, of equals that with the highest id.
+    ids, similarities, size = best.ids[q], best.similarities[q], best.counts[q]
+    if size < best.wanted[q]:
+        i = size
+        best.counts[q] = size + 1
+        while i > 0:
+            above = (i - 1) // 2
+            if not _worse(similarity, number, similarities[above], ids[above]):
+                break
+            ids[i], similarities[i] = ids[above], similarities[above]
+            i = above
+    else:
+        if not _worse(similarities[0], ids[0], similarity, number):
+            return
+        i = 0
+        while True:
+            child = 2 * i + 1
+            if child + 1 < size and _worse(similarities[child + 1], ids[child + 1], similarities[child], ids[child]):
+                child += 1
+            if child >= size or not _worse(similarities[child], ids[child], similarity, number):
+                break
+            ids[i], similarities[i] = ids[child], similarities[child]
+            i = child
+    ids[i], similarities[i] = number, similarity
+
+
+@kernel
+def _worse(similarity: np.float32, number: int, other_similarity: np.float32, other: int) -> bool:
+    return similarity < other_similarity or (similarity == other_similarity and number > other)

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -22,6 +22,8 @@ _GROUPS: Final = SEGMENT // GROUP
 TOGETHER: Final = 64
 #: Candidates of a query that a scan has room for. Only near duplicates come beyond some hundreds.
 _ROOM: Final = 4 * CHUNK * GROUP
+#: Values of vectors that are read at a time to be compared: 2 MiB.
+_COMPARED: Final = 1 << 19
 _LOWEST: Final = np.float32(-np.inf)
 #: Rows that are worth a thread, which takes about 0.05 ms to start.
 _ROWS_PER_THREAD: Final = 1 << 15
@@ -55,17 +57,6 @@ class Rows(NamedTuple):
     used: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Best:
-    """Of one query, best first, of equals the lower id first: (N,) int64 and (N,) float32."""
-
-    ids: NDArray[np.int64]
-    similarities: NDArray[np.float32]
-
-
-_NONE: Final = Best(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-
 @dataclass(slots=True, eq=False)
 class Search:
     """One caller's search, and its answer when it is over.
@@ -78,19 +69,18 @@ class Search:
         Bits of the slots that count, by segment.
     queries : (Q, D) float32
         1..64.
-    wanted : int
-        1 or more.
-    best : list of Best
-        Of each query.
+    ids : (Q, W) int64
+    similarities : (Q, W) float32
+        Filled with the best W of each query, 1 or more, best first, of equals the lower id first.
     over : bool
-        Whether ``best`` is the answer.
+        Whether they are.
     """
 
     rows: Rows
     chosen: Sequence[NDArray[np.uint32]]
     queries: NDArray[np.float32]
-    wanted: int
-    best: list[Best] = field(default_factory=list)
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
     over: bool = False
 
 
@@ -157,15 +147,24 @@ def scan(searches: Sequence[Search], vnni: bool) -> None:
     scans = [_Scan(asked, share, vnni) for share in _shares(searches)]
     _run(scans)
     floors = np.max([scan.found.floor for scan in scans], axis=0)
-    best = [_merged([scan.best(q, floors[q]) for scan in scans], int(asked.wanted[q])) for q in range(len(floors))]
+    for scan in scans:
+        scan.end(floors)
+    ids = np.concatenate([scan.best.ids for scan in scans], axis=1)
+    similarities = np.concatenate([scan.best.similarities for scan in scans], axis=1)
+    order = np.lexsort((ids, -similarities, ids < 0), axis=1)
+    start = 0
     for search in searches:
-        search.best, best = best[: len(search.queries)], best[len(search.queries) :]
+        first = slice(start, start + len(search.queries)), slice(search.ids.shape[1])
+        own = order[first]
+        search.ids[:] = np.take_along_axis(ids[first[0]], own, axis=1)
+        search.similarities[:] = np.take_along_axis(similarities[first[0]], own, axis=1)
+        start += len(search.queries)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    # Q queries of all searches: whose rows they are of, and which of the distinct choices of slots.
-    rows: list[Rows]
+    # Q queries of all searches: the rows that were there last, and which of the distinct choices of slots each has.
+    rows: Rows
     choice: NDArray[np.int64]
     wanted: NDArray[np.int64]
     queries: NDArray[np.float64]
@@ -181,9 +180,9 @@ def _asked(searches: Sequence[Search]) -> _Asked:
     kinds = _distinct([search.chosen for search in searches])
     choice = [next(n for n, kind in enumerate(kinds) if kind is search.chosen) for search in searches]
     return _Asked(
-        rows=[search.rows for search in searches for _ in search.queries],
+        rows=max((search.rows for search in searches), key=lambda rows: len(rows.id_at)),
         choice=np.repeat(np.array(choice, dtype=np.int64), lengths),
-        wanted=np.repeat(np.array([search.wanted for search in searches], dtype=np.int64), lengths),
+        wanted=np.repeat(np.array([search.ids.shape[1] for search in searches], dtype=np.int64), lengths),
         queries=queries,
         exponents=exponents,
         batch=int8_codes.batch(np.ldexp(queries, -exponents[:, None])),
@@ -234,7 +233,7 @@ class _Scan:
         self._share = share
         self._vnni = vnni
         self.found = int8_codes.found(asked.wanted, _ROOM + 2 * int(asked.wanted.max()))
-        self._best = [_NONE] * len(asked.queries)
+        self.best = int8_codes.best(asked.wanted)
 
     def run(self) -> None:
         """Pass over the rows; afterwards those that may be among the best were compared, or are candidates."""
@@ -255,32 +254,27 @@ class _Scan:
                 )
                 if at == part.stop:
                     break
-                for q in range(len(self._best)):
-                    self._compare(q)
+                self._compare()
 
-    def best(self, q: int, floor: np.float32) -> Best:
-        """Return the best of a query, but for those whose upper bound is below the floor."""
-        self.found.floor[q] = floor
-        self._compare(q)
-        return self._best[q]
+    def end(self, floors: NDArray[np.float32]) -> None:
+        """Compare the candidates that are left, but for those whose upper bound is below the floor."""
+        self.found.floor[:] = floors
+        self._compare()
 
-    def _compare(self, q: int) -> None:
-        # Takes the candidates out and raises the floor to what the best are known to reach.
-        int8_scan.sift(self.found, q)
-        slots = np.sort(self.found.rows[q, : self.found.counts[q]]).astype(np.int64)
-        self.found.counts[q] = 0
-        if len(slots) == 0:
-            return
-        rows, wanted = self._asked.rows[q], int(self._asked.wanted[q])
-        # Products of float32 are exact in float64, and einsum adds each row's in the same order wherever it stands.
-        products = np.einsum("nd,d->n", rows.vectors.read(slots).astype(np.float64), self._asked.queries[q])
-        compared = Best(rows.id_at[slots], products.astype(np.float32))
-        self._best[q] = _merged([self._best[q], compared], wanted)
-        if len(self._best[q].ids) == wanted:
+    def _compare(self) -> None:
+        # Takes the candidates out and raises the floors to what the best are known to reach.
+        rows, best = self._asked.rows, self.best
+        room = max(1, _COMPARED // rows.vectors.dimension)
+        slots, of = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+        while taken := int8_scan.take(self.found, slots, of):
+            order = np.argsort(slots[:taken])
+            rising = slots[order]
+            int8_scan.rank(rows.vectors.read(rising), rows.id_at[rising], of[order], self._asked.queries, best)
             # Below what rounds to the same similarity, and below that in the scan's units.
-            least = np.nextafter(self._best[q].similarities[-1], _LOWEST)
-            known = np.nextafter(np.float32(np.ldexp(np.float64(least), -self._asked.exponents[q])), _LOWEST)
-            self.found.floor[q] = max(self.found.floor[q], known)
+            least = np.nextafter(best.similarities[:, 0], _LOWEST).astype(np.float64)
+            known = np.nextafter(np.ldexp(least, -self._asked.exponents).astype(np.float32), _LOWEST)
+            full = best.counts == best.wanted
+            np.maximum(self.found.floor, known, out=self.found.floor, where=full)
 
 
 def _cores() -> int:
@@ -298,12 +292,3 @@ def _run(scans: Sequence[_Scan]) -> None:
         scans[0].run()
         for other in others:
             other.result()
-
-
-def _merged(parts: Sequence[Best], wanted: int) -> Best:
-    if len(parts) == 1:
-        return parts[0]
-    ids = np.concatenate([part.ids for part in parts])
-    similarities = np.concatenate([part.similarities for part in parts])
-    order = np.lexsort((ids, -similarities))[:wanted]
-    return Best(ids[order], similarities[order])

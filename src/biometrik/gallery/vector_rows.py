@@ -22,7 +22,15 @@ _ROOM: Final = 1 << 12
 
 
 class VectorRows(Protocol):
-    """Room for vectors; one thread writes, any number read what is not being written."""
+    """Room for vectors; one thread writes, any number read what is not being written.
+
+    Attributes
+    ----------
+    dimension : int
+        D, of each.
+    """
+
+    dimension: int
 
     def write(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Keep (N, D) vectors from slot ``first`` on, at most one behind all that were written."""
@@ -47,7 +55,7 @@ class MemoryRows:
     """
 
     def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
+        self.dimension = dimension
         self._blocks: list[NDArray[np.float32]] = []
 
     def write(self, first: int, vectors: NDArray[np.float32]) -> None:
@@ -55,7 +63,7 @@ class MemoryRows:
         while len(vectors):
             number, row = divmod(first, BLOCK)
             if number == len(self._blocks):
-                self._blocks.append(np.zeros((BLOCK, self._dimension), dtype=np.float32))
+                self._blocks.append(np.zeros((BLOCK, self.dimension), dtype=np.float32))
             if row + len(vectors) <= BLOCK:
                 self._blocks[number][row : row + len(vectors)] = vectors
                 return
@@ -101,6 +109,7 @@ class DiskRows:
     """
 
     def __init__(self, dimension: int, folder: Path) -> None:
+        self.dimension = dimension
         self._row = np.dtype([("vector", "<f4", (dimension,)), ("crc", "<u4")])
         self._folder = folder
         self._room = 0  # slots for which the disk has given room
@@ -133,8 +142,7 @@ class DiskRows:
                 f"vectors in {self._folder}: a row is not what was written; check the disk and start again,"
                 " which reads the database anew"
             )
-        vectors: NDArray[np.float32] = rows["vector"]
-        return vectors
+        return np.ascontiguousarray(rows["vector"])
 
     def erase(self, slot: int) -> None:
         """See :class:`VectorRows`."""

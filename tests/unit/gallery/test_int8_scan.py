@@ -156,3 +156,63 @@ def test_erasing_leaves_nothing(rng: np.random.Generator) -> None:
     for row in range(40):
         int8_scan.erase(*segment, np.array([row]), 0)
     assert all(not array.any() for array in segment)
+
+
+@pytest.mark.skipif(not VNNI, reason="has one way of looking at sums")
+@pytest.mark.parametrize(("dimension", "queries"), [(4, 1), (7, 8), (128, 1), (128, 11), (512, 8), (60_000, 8)])
+def test_no_row_on_the_floor_is_lost_where_sums_are_looked_at_together(
+    rng: np.random.Generator, dimension: int, queries: int
+) -> None:
+    # With a floor that is one row's own upper bound, both ways leave the same candidates, this row among them.
+    vectors = rng.standard_normal((_ROWS, dimension)).astype(np.float32) * rng.choice([1e-3, 1, 1e3], (_ROWS, 1))
+    segment = _filled(vectors.astype(np.float32))
+    batch = int8_codes.batch(rng.standard_normal((queries, dimension)))
+    every, choice = _rows(*range(_ROWS))[None], np.zeros(queries, dtype=np.int64)
+    uppers = _found([_ROWS] * queries)
+    int8_scan.scan(False, segment, every, choice, 0, 3, 0, batch, uppers)
+    assert (uppers.counts == _ROWS).all()
+    for row in range(0, _ROWS, 7):
+        found = [_found([_ROWS] * queries) for _ in range(2)]
+        for vnni, own in zip((False, True), found, strict=True):
+            own.floor[:] = uppers.upper[:, row]
+            int8_scan.scan(vnni, segment, every, choice, 0, 3, 0, batch, own)
+        assert found[0].counts.tolist() == found[1].counts.tolist()
+        for q, count in enumerate(found[0].counts.tolist()):
+            assert found[0].rows[q, :count].tolist() == found[1].rows[q, :count].tolist()
+            assert row in found[0].rows[q, :count]
+
+
+def test_candidates_are_taken_as_far_as_there_is_room_without_those_below_the_floor() -> None:
+    found = _found([1, 1, 1])
+    found.counts[:] = 2, 0, 3
+    found.rows[0, :2], found.upper[0, :2] = (7, 8), (0.5, 0.1)
+    found.rows[2, :3], found.upper[2, :3] = (1, 2, 3), (0.9, np.nan, 0.2)
+    found.floor[:] = 0.2
+    slots, of = np.empty(2, dtype=np.int64), np.empty(2, dtype=np.int64)
+    taken = []
+    while number := int8_scan.take(found, slots, of):
+        taken.append((slots[:number].tolist(), of[:number].tolist()))
+    assert taken == [([7, 3], [0, 2]), ([2, 1], [2, 2])]
+    assert found.counts.tolist() == [0, 0, 0]
+
+
+def test_the_best_are_kept_and_of_equals_the_lower_ids(rng: np.random.Generator) -> None:
+    # Few whole values, so that many are equal, come in portions and in any order.
+    vectors = rng.integers(-2, 3, (500, 6)).astype(np.float32)
+    ids = rng.permutation(10_000)[:500]
+    queries = rng.integers(-2, 3, (3, 6)).astype(np.float64)
+    best = int8_codes.best(np.array([1, 40, 700]))
+    for start in range(0, 500, 60):
+        part = slice(start, start + 60)
+        for q in range(3):
+            of = np.full(len(ids[part]), q)
+            int8_scan.rank(vectors[part], ids[part], of, queries, best)
+    assert best.counts.tolist() == [1, 40, 500]
+    for q, count in enumerate(best.counts.tolist()):
+        exact = (vectors @ queries[q]).astype(np.float32)
+        expected = np.lexsort((ids, -exact))[:count]
+        order = np.lexsort((best.ids[q, :count], -best.similarities[q, :count]))
+        assert best.ids[q, order].tolist() == ids[expected].tolist()
+        assert best.similarities[q, order].tolist() == exact[expected].tolist()
+    assert (best.ids[2, 500:] == -1).all()
+    assert (best.similarities[2, 500:] == -np.inf).all()

@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 from biometrik.gallery import int8_search
 from biometrik.gallery.indexes.int8_certified import Int8Certified
 from biometrik.gallery.int8_scan import VNNI
-from biometrik.gallery.int8_search import TOGETHER, Best, Rows, Search, SharedScan
+from biometrik.gallery.int8_search import TOGETHER, Rows, Search, SharedScan
 
 _NOTHING = Rows((), (), np.empty(0, dtype=np.int64), Int8Certified(4)._rows.vectors, 0, 0)
 
 
 def _search(queries: int = 1) -> Search:
-    return Search(_NOTHING, (), np.zeros((queries, 4), dtype=np.float32), 1)
+    return _asking(_NOTHING, (), np.zeros((queries, 4), dtype=np.float32), 1)
+
+
+def _asking(rows: Rows, chosen: Sequence[NDArray[np.uint32]], queries: NDArray[np.float32], wanted: int) -> Search:
+    shape = len(queries), wanted
+    return Search(rows, chosen, queries, np.full(shape, -1, dtype=np.int64), np.full(shape, 7, dtype=np.float32))
 
 
 class _Scans:
@@ -37,7 +42,7 @@ class _Scans:
             failure, self.failure = self.failure, None
             raise failure
         for search in searches:
-            search.best = [Best(np.array([id(search)]), np.zeros(1, dtype=np.float32))]
+            search.ids[:] = id(search)
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_searches_that_come_during_a_scan_share_the_next(scans: _Scans) -> None:
             future.result(timeout=30)
     assert [len(made) for made in scans.made] == [1, 5]
     assert {id(search) for search in scans.made[1]} == {id(search) for search in searches[1:]}
-    assert all(search.best[0].ids[0] == id(search) for search in searches)
+    assert all(search.ids[0, 0] == id(search) for search in searches)
 
 
 def test_a_scan_has_room_for_so_many_queries_and_the_oldest_come_first(scans: _Scans) -> None:
@@ -143,13 +148,11 @@ def test_together_each_has_its_own_answer(
             (before, some, queries[9:11], 1),
             (after, after.live, queries[11:], 700),
         ]
-        alone, together = ([Search(*parts) for parts in made] for _ in range(2))
+        alone, together = ([_asking(*parts) for parts in made] for _ in range(2))
         for search in alone:
             int8_search.scan([search], VNNI)
         int8_search.scan(together, VNNI)
     for one, other in zip(alone, together, strict=True):
-        assert len(one.best) == len(other.best) == len(one.queries)
-        for expected, best in zip(one.best, other.best, strict=True):
-            assert best.ids.tolist() == expected.ids.tolist()
-            assert best.similarities.tolist() == expected.similarities.tolist()
-            assert len(best.ids) == one.wanted
+        assert (one.ids >= 0).all()
+        np.testing.assert_array_equal(other.ids, one.ids)
+        np.testing.assert_array_equal(other.similarities, one.similarities)

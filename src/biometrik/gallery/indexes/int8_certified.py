@@ -244,11 +244,8 @@ class Int8Certified(Index):
         if wanted == 0:
             return
         for start in range(0, len(queries), TOGETHER):
-            search = Search(rows, chosen, queries[start : start + TOGETHER], wanted)
-            self._scan.answer(search)
-            for q, best in enumerate(search.best, start):
-                ids[q, : len(best.ids)] = best.ids
-                similarities[q, : len(best.ids)] = best.similarities
+            part = slice(start, start + TOGETHER), slice(wanted)
+            self._scan.answer(Search(rows, chosen, queries[part[0]], ids[part], similarities[part]))
 
     def _chosen(
         self, rows: Rows, moment: int, allowed: NDArray[np.int64]

@@ -237,7 +237,7 @@ def test_a_shrunk_index_scans_no_more_than_a_share_of_free_slots(rng: np.random.
 def test_a_warm_index_compiles_nothing_more(rng: np.random.Generator) -> None:
     rows = (int8_scan.write, int8_scan.erase, int8_scan.flip, int8_scan.choose, int8_scan.choose_marked)
     tables = (slot_table._find, slot_table._put, slot_table._discard, slot_table._move)
-    kernels: list[Any] = [*rows, int8_scan.scan, int8_scan.sift, *tables, index_module._finite]
+    kernels: list[Any] = [*rows, int8_scan.scan, int8_scan.take, int8_scan.rank, *tables, index_module._finite]
 
     def compiled() -> list[int]:
         return [len(kernel.signatures) for kernel in kernels]

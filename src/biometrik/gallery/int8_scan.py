@@ -125,9 +125,7 @@ def _multiplying(queries: int) -> Callable[..., Any]:
             return reached
 
         place = types.int64
-        return types.uint32(
-            codes, place, asked, place, place, sums, scales, place, pers, rests, floors, place
-        ), build
+        return types.uint32(codes, place, asked, place, place, sums, scales, place, pers, rests, floors, place), build
 
     return multiply
 
@@ -142,15 +140,11 @@ def _reached(context: Any, builder: Any, kinds: Any, bounds: Any, summed: Any) -
     ]
     reached = ir.Constant(word, 0)
     name = f"llvm.fma.v{_LANES}f32"
-    fused = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(real, [real] * 3), name
-    )
+    fused = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(real, [real] * 3), name)
     for t, pair in enumerate(summed):
         index = builder.add(query, _long(t))
         per, rest, floor = (
-            _broadcast(
-                builder, builder.load(_pointer(context, builder, kind, array, index, ir.FloatType()), align=4)
-            )
+            _broadcast(builder, builder.load(_pointer(context, builder, kind, array, index, ir.FloatType()), align=4))
             for kind, array in zip(kinds[2:5], (pers, rests, floors), strict=True)
         )
         some = ir.Constant(ir.IntType(_LANES), 0)

@@ -45,7 +45,7 @@ def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 def search(searchable, vector):
-    result = searchable.search(Features(vector), 10, None, "", lambda similar, _: similar[FACE].astype(np.float64))
+    (result,) = searchable.search([Features(vector)], 10, None, "", lambda similar, _: similar[FACE].astype(np.float64))
     return [[hit.subject_id, hit.compared[FACE].similarity] for hit in result.hits]
 probes = np.load(path.with_suffix(".npy"))
 snapshot = Snapshot(path, NoProtection(), str)

@@ -152,7 +152,7 @@ class _Office:
 
     def _search(self, galleries: tuple[str, ...] | None) -> None:
         probe = Features(_vector(int(time.perf_counter_ns())))
-        self.searchable.search(probe, 10, galleries, "", lambda similar, _: similar[FACE].astype(np.float64))
+        self.searchable.search([probe], 10, galleries, "", lambda similar, _: similar[FACE].astype(np.float64))
 
     def erase(self) -> None:
         """Erase every eighth subject or so, one after the other."""

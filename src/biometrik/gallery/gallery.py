@@ -422,13 +422,27 @@ class Gallery:
         galleries: Sequence[str] | None = None,
         excluding: str = "",
     ) -> SearchResult:
-        """Return the subjects most similar to a probe, each once.
+        """Return the subjects most similar to a probe, each once; see :meth:`search_many`."""
+        (result,) = self.search_many([probe], count, fuse=fuse, galleries=galleries, excluding=excluding)
+        return result
+
+    def search_many(
+        self,
+        probes: Sequence[Features],
+        count: int,
+        *,
+        fuse: Fuse,
+        galleries: Sequence[str] | None = None,
+        excluding: str = "",
+    ) -> list[SearchResult]:
+        """Return the subjects most similar to each probe, each once, among who is there at one moment.
 
         Parameters
         ----------
-        probe : Features
+        probes : sequence of Features
             Similarities of faces are inner products with its vector as it is; prints are the matcher's. Without
-            features nobody is found, and the coverage says over whom the search would have gone.
+            features nobody is found, and the coverage says over whom the search would have gone. Probes with a face
+            alone are searched for together.
         count : int
             Most subjects, 1..1000.
         fuse : callable
@@ -440,8 +454,8 @@ class Gallery:
 
         Returns
         -------
-        SearchResult
-            ``count`` hits, or as many as there are subjects to compare with.
+        list of SearchResult
+            ``count`` hits each, or as many as there are subjects to compare with.
 
         Raises
         ------
@@ -451,7 +465,7 @@ class Gallery:
             A gallery is unknown.
         """
         self._catch_up()
-        return self._searchable.search(probe, count, galleries, excluding, fuse)
+        return self._searchable.search(probes, count, galleries, excluding, fuse)
 
     def count(self, galleries: Sequence[str] | None) -> int:
         """Return how many encounters a search of these galleries can find; raises GalleryNotFoundError."""

@@ -83,11 +83,14 @@ class Selection:
         Of all members in the galleries; None where that is everybody, so that an index need not filter.
     encounters, subjects : int
         How many of these can be compared with the probe, and how many subjects they belong to.
+    met : (K,) bool
+        By the number of a kind, whether members of it are among those.
     """
 
     numbers: NDArray[np.int64] | None
     encounters: int
     subjects: int
+    met: NDArray[np.bool_]
 
 
 #: What members have in common by which searches choose: galleries and what they show. There are few.
@@ -217,6 +220,16 @@ class Members:
         own = [known[int(self._roster.kinds[number])] for number in self._roster.of_subject(subject_id)]
         return count_met([kind for kind in own if kind is not None], galleries, shown)
 
+    def best_of_subjects(
+        self, numbers: NDArray[np.int64], most: int, selection: Selection, excluding: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which are the first members of their subjects in (Q, N) rows; see the roster's method.
+
+        ``excluding`` names a subject that is passed over, "" none; members count that the selection's probe meets.
+        """
+        own = self._roster.of_subject(excluding) if excluding else []
+        return self._roster.best_of_subjects(numbers, most, selection.met, own[0] if own else -1)
+
     def select(self, galleries: tuple[str, ...] | None, shown: int) -> Selection:
         """Return the members in at least one of these galleries, all of them for None, and how many meet the probe.
 
@@ -242,9 +255,9 @@ class Members:
         met = within & [kind is not None and bool(meet(np.array(kind[1]), shown)) for kind in self._kinds]
         numbers = None if (within == used).all() else np.flatnonzero(within[self._roster.kinds])
         if (met == used).all():
-            return Selection(numbers, len(self._roster), self._roster.subjects)
+            return Selection(numbers, len(self._roster), self._roster.subjects, met)
         marks = met[self._roster.kinds]
-        return Selection(numbers, int(np.count_nonzero(marks)), self._roster.subjects_among(marks))
+        return Selection(numbers, int(np.count_nonzero(marks)), self._roster.subjects_among(marks), met)
 
     def _within(self, galleries: tuple[str, ...] | None) -> NDArray[np.bool_]:
         # By kind, whether it is in at least one of these galleries, of all for None.

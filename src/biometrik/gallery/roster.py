@@ -207,6 +207,34 @@ class Roster:
             numbers.append(following)
         return sorted(numbers)
 
+    def best_of_subjects(
+        self, numbers: NDArray[np.int64], most: int, counted: NDArray[np.bool_], excluded: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which are the first encounters of their subjects in rows of encounters.
+
+        Parameters
+        ----------
+        numbers : (Q, N) int64
+            Encounters that are there; nothing behind a -1.
+        most : int
+            M, subjects a row at most.
+        counted : (K,) bool
+            By kind.
+        excluded : int
+            An encounter whose subject is passed over, -1 for none.
+
+        Returns
+        -------
+        places : (Q, M) int64
+            Of the first encounter of each subject in its row, rising; -1 where a row has fewer subjects.
+        counts : (Q, M) int64
+            How many of the subject's encounters are of a kind that counts.
+        """
+        places = np.full((len(numbers), most), -1, dtype=np.int64)
+        counts = np.zeros((len(numbers), most), dtype=np.int64)
+        _best_of_rings(self._next, self._kind, numbers, counted, excluded, places, counts)
+        return places, counts
+
     def page(self, page: int) -> Page:
         """Return a copy of what is in a page, 0 or more; there may be nothing."""
         kinds = self._kind[page * PAGE : min((page + 1) * PAGE, self._above)]
@@ -281,6 +309,7 @@ def warm_up() -> None:
         like.add(number, f"A-{number}", "e", 1)
     like.take_in(Page(np.array([PAGE]), np.ones(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), packed("B") * 2))
     like.subjects_among(like.kinds > 0)
+    like.best_of_subjects(np.zeros((1, 1), dtype=np.int64), 1, np.ones(2, dtype=np.bool_), -1)
     like.remove(0)
 
 
@@ -302,3 +331,34 @@ def _rings(following: NDArray[np.uint32], chosen: NDArray[np.bool_]) -> int:
             other = np.int64(following[other])
         count += other == number
     return count
+
+
+@kernel
+def _best_of_rings(
+    following: NDArray[np.uint32],
+    kinds: NDArray[Any],
+    numbers: NDArray[np.int64],
+    counted: NDArray[np.bool_],
+    excluded: int,
+    places: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    for q in range(len(numbers)):
+        subjects = 0
+        for place in range(numbers.shape[1]):
+            number = numbers[q, place]
+            if number < 0 or subjects == places.shape[1]:
+                break
+            # Round the ring once: who was taken, and who is left out, would be met on the way.
+            met, count, other = False, 0, number
+            while True:
+                met |= other == excluded
+                for n in range(subjects):
+                    met |= numbers[q, places[q, n]] == other
+                count += kinds[other] < len(counted) and counted[kinds[other]]
+                other = np.int64(following[other])
+                if met or other == number:
+                    break
+            if not met:
+                places[q, subjects], counts[q, subjects] = place, count
+                subjects += 1

@@ -24,7 +24,7 @@ from biometrik.errors import (
 )
 from biometrik.features import Features
 from biometrik.gallery.gallery import Gallery
-from biometrik.gallery.index import INDEXES
+from biometrik.gallery.index import INDEXES, View
 from biometrik.gallery.prints import Comparator, PrintIndex
 from biometrik.gallery.records import Change, EventKind
 from biometrik.gallery.searching import Hit, SearchResult
@@ -124,7 +124,10 @@ def test_an_empty_gallery_answers_with_nobody(gallery: Gallery) -> None:
     assert (coverage.gallery_version, coverage.exact, coverage.recall_claimed) == (1, True, 1.0)
 
 
-def test_a_search_goes_on_with_what_it_saw_and_writes_do_not_wait_for_it(store: Store) -> None:
+@pytest.mark.parametrize("when", ["before the scan", "after it"])
+def test_a_search_goes_on_with_what_it_saw_and_writes_do_not_wait_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     # The writes come in the middle of a search, from its own thread: a lock held for it would never be given.
     gallery = _gallery(store, index="int8-certified")
     gallery.create_gallery("watch")
@@ -132,25 +135,85 @@ def test_a_search_goes_on_with_what_it_saw_and_writes_do_not_wait_for_it(store: 
         _enroll(gallery, f"A-{seed % 3}", seed)
     moved = _enroll(gallery, "M", 9)
     version = gallery.events()[-1].sequence
+    scan = View.search
 
-    def fuse(similar: Mapping[Trait, Any], _: Any) -> NDArray[np.float64]:
+    def write() -> None:
         if gallery.events()[-1].sequence == version:
             gallery.erase("A-0")
             gallery.set_encounter_galleries(moved, ["watch"])
             _enroll(gallery, "A-0", 0)
             _enroll(gallery, "B", 0)
-        scores: NDArray[np.float64] = similar[FACE].astype(np.float64)
-        return scores
 
-    result = gallery.search(Features(_unit(0)), 10, fuse=fuse)
-    hits = {hit.subject_id: hit for hit in result.hits}
-    assert set(hits) == {"A-0", "A-1", "A-2", "M"}
-    assert (hits["A-0"].encounters_compared, hits["M"].galleries) == (2, ("default",))
-    coverage = result.coverage
-    assert (coverage.gallery_version, coverage.subjects, coverage.compared) == (version, 4, 5)
+    def beside_writes(view: View, queries: Any, count: int, **restriction: Any) -> Any:
+        if when == "before the scan":
+            write()
+        found = scan(view, queries, count, **restriction)
+        write()
+        return found
+
+    monkeypatch.setattr(View, "search", beside_writes)
+    probes = [Features(_unit(seed)) for seed in (0, 1)]
+    results = gallery.search_many(probes, 10, fuse=lambda similar, _: similar[FACE].astype(np.float64))
+    for result in results:
+        hits = {hit.subject_id: hit for hit in result.hits}
+        assert set(hits) == {"A-0", "A-1", "A-2", "M"}
+        assert (hits["A-0"].encounters_compared, hits["M"].galleries) == (2, ("default",))
+        coverage = result.coverage
+        assert (coverage.gallery_version, coverage.subjects, coverage.compared) == (version, 4, 5)
+    assert [result.hits[0].subject_id for result in results] == ["A-0", "A-1"]
     after = {hit.subject_id: hit for hit in _search(gallery, _unit(0), 10).hits}
     assert set(after) == {"A-0", "A-1", "A-2", "B", "M"}
     assert (after["A-0"].encounters_compared, after["M"].galleries) == (1, ("watch",))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_many_probes_find_what_brute_force_does(store: Store, rng: np.random.Generator, changed: bool) -> None:
+    # Also where members that changed meanwhile are looked at one by one.
+    gallery = _gallery(store, index="int8-certified")
+    gallery.create_gallery("watch")
+    held: list[tuple[str, tuple[str, ...], Vector]] = []
+    for seed in range(120):
+        galleries = [("default",), ("watch",), ("default", "watch"), ()][int(rng.integers(4))]
+        subject_id = f"S-{int(rng.integers(40))}"
+        _enroll(gallery, subject_id, seed, galleries=galleries)
+        held.append((subject_id, galleries, _unit(seed)))
+    probes = [_unit(1000 + n) for n in range(9)]
+    if changed:
+        begin = gallery._searchable._sight
+
+        def begun(*arguments: Any, **further: Any) -> Any:
+            sight = begin(*arguments, **further)
+            for number in range(40):
+                sight.keep(f"S-{number}")
+            return sight
+
+        gallery._searchable._sight = begun  # type: ignore[method-assign]
+    for names, excluding, count in (
+        (None, "", 10),
+        (["watch"], "", 3),
+        (["default"], "S-7", 100),
+        (None, "S-1", 1),
+        (["watch"], "nobody", 8),
+    ):
+        results = gallery.search_many(
+            [Features(probe) for probe in probes],
+            count,
+            fuse=lambda similar, _: similar[FACE].astype(np.float64),
+            galleries=names,
+            excluding=excluding,
+        )
+        for probe, result in zip(probes, results, strict=True):
+            counted: dict[str, list[float]] = {}
+            for subject_id, galleries, vector in held:
+                if galleries and (names is None or set(names) & set(galleries)) and subject_id != excluding:
+                    counted.setdefault(subject_id, []).append(float(np.dot(probe, vector)))
+            expected = sorted(counted, key=lambda who: -max(counted[who]))[:count]
+            assert [hit.subject_id for hit in result.hits] == expected
+            for hit in result.hits:
+                assert hit.encounters_compared == len(counted[hit.subject_id])
+                assert hit.compared[FACE].similarity == pytest.approx(max(counted[hit.subject_id]), abs=1e-5)
+            assert result.coverage.subjects == len(counted)
+            assert result.coverage.compared == sum(map(len, counted.values()))
 
 
 def test_the_enrolled_is_found_first(gallery: Gallery) -> None:

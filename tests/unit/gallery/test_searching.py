@@ -44,7 +44,10 @@ def searchable(request: pytest.FixtureRequest) -> Searchable:
 
 
 def _search(searchable: Searchable, galleries: tuple[str, ...] | None = None) -> SearchResult:
-    return searchable.search(Features(_vector(2)), 8, galleries, "", lambda similar, _: similar[FACE].astype(float))
+    (result,) = searchable.search(
+        [Features(_vector(2))], 8, galleries, "", lambda similar, _: similar[FACE].astype(float)
+    )
+    return result
 
 
 def _who(result: SearchResult) -> set[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from benchmarks import brute_force
 from benchmarks.history import Bar, Result
 from benchmarks.options import Options
 from benchmarks.plots import durations, throughput
@@ -40,8 +41,6 @@ _WRITES_A_ROUND: Final = 100
 #: FAISS moves all that is behind a gap: the time of one removal says where it was, the median of ten what they take.
 _REMOVED_EVERY: Final = 10
 _CALLERS: Final = 8
-#: More than 128 float32 products of unit vectors err by.
-_ROUNDING: Final = 1e-5
 #: What a scan reads of a row: codes, a scale; of 32 rows: two bounds and which are in use.
 _READ_BYTES: Final = _DIMENSION + 4 + 12 / 32
 
@@ -200,21 +199,11 @@ def _sum(values: NDArray[np.int64]) -> int:
 
 
 def _different(reference: Any, ours: Index, probes: NDArray[np.float32]) -> int:
-    # Brute force: every product in float32; all that come within its rounding of the tenth best again in float64.
     vectors = faiss.rev_swig_ptr(reference.get_xb(), reference.ntotal * _DIMENSION).reshape(-1, _DIMENSION)
     answers = [ours.search(probes[start : start + 1000], _COUNT) for start in range(0, len(probes), 1000)]
     ids, similarities = (np.concatenate(part) for part in zip(*answers, strict=True))
-    least = similarities[:, -1:] - np.float32(_ROUNDING)
-    near: list[list[int]] = [[] for _ in probes]
-    for start in range(0, len(probes), 1000):
-        for first in range(0, _FACES, _BLOCK):
-            products = probes[start : start + 1000] @ vectors[first : first + _BLOCK].T
-            for q, row in np.argwhere(products >= least[start : start + 1000]).tolist():
-                near[start + q].append(first + row)
     different = 0
-    for q, query in enumerate(probes.astype(np.float64)):
-        rows = np.array(near[q], dtype=np.int64)
-        exact = np.einsum("nd,d->n", vectors[rows].astype(np.float64), query).astype(np.float32)
+    for q, (rows, exact) in enumerate(brute_force.near(vectors, probes, similarities[:, -1])):
         order = np.lexsort((rows, -exact))[:_COUNT]
         different += not (np.array_equal(rows[order], ids[q]) and np.array_equal(exact[order], similarities[q]))
     return different

@@ -75,6 +75,10 @@ class Examiner:
         """Return the samples of one call; raises as :meth:`biometrik.presentation.Reception.present`."""
         return self._reception.present(samples)
 
+    def present_many(self, people: Sequence[Sequence[Sample | PreparedSample]]) -> list[Presentation]:
+        """Return the samples of several people, whose images go through the models together; raises as that."""
+        return self._reception.present_many(people)
+
     def compare(
         self,
         probe: Sequence[Sample | PreparedSample],
@@ -140,27 +144,33 @@ class Examiner:
 
     def identify(
         self,
-        probe: Presentation,
-        search: Callable[[Features, Fuse], SearchResult],
+        probes: Sequence[Presentation],
+        search: Callable[[Sequence[Features], Fuse], Sequence[SearchResult]],
         max_fpir: float | None,
         *,
         real_evidence: bool,
-    ) -> Identification:
-        """Search for a person; see :meth:`biometrik.Engine.identify`.
+    ) -> list[Identification]:
+        """Search for people; see :meth:`biometrik.Engine.identify_many`.
 
         Parameters
         ----------
-        probe : Presentation
-            Of the person.
+        probes : sequence of Presentation
+            Of each person.
         search : callable
             The gallery's, over whom it is to go; also told of a probe without features, to say over whom it would.
         max_fpir, real_evidence
             As there.
         """
-        shown, used = presented(probe.samples), traits_of(probe.features)
-        scales = self._scales([*shown, *used], real_evidence=real_evidence)
-        found = search(probe.features, lambda similar, counts: decision.scores_of(similar, counts, scales))
-        return answers.identified(scales, shown, used, found, max_fpir, probe.reports)
+        traits = [(presented(probe.samples), traits_of(probe.features)) for probe in probes]
+        scales = self._scales([trait for pair in traits for own in pair for trait in own], real_evidence=real_evidence)
+        results = search(
+            [probe.features for probe in probes],
+            lambda similar, counts: decision.scores_of(similar, counts, scales),
+        )
+        return [
+            answers.identified(scales, shown, used, found, max_fpir, probe.reports)
+            for probe, (shown, used), found in zip(probes, traits, results, strict=True)
+        ]
 
     def scales(self, modalities: Iterable[Modality], *, real_evidence: bool) -> dict[Modality, Scale]:
         """Return the evidence behind modalities, each once; raises as :meth:`scale`."""

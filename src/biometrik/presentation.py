@@ -70,11 +70,22 @@ class Reception:
         IncompatibleTemplateError, TemplateFormatError, ModelError
             As :meth:`biometrik.recognition.Recognition.prepare`; the first also for a prepared sample of other models.
         """
-        self.check_count(samples)
-        raw = [sample for sample in samples if not isinstance(sample, PreparedSample)]
+        (presentation,) = self.present_many([samples])
+        return presentation
+
+    def present_many(self, people: Sequence[Sequence[Sample | PreparedSample]]) -> list[Presentation]:
+        """Return the samples of several people, each as :meth:`present` does."""
+        for samples in people:
+            self.check_count(samples)
+        raw = [sample for samples in people for sample in samples if not isinstance(sample, PreparedSample)]
         fresh = iter(self._recognition.prepare(raw))
-        every = [self._checked(sample) if isinstance(sample, PreparedSample) else next(fresh) for sample in samples]
-        return Presentation(every, self._recognition)
+        return [
+            Presentation(
+                [self._checked(sample) if isinstance(sample, PreparedSample) else next(fresh) for sample in samples],
+                self._recognition,
+            )
+            for samples in people
+        ]
 
     def check_count(self, samples: Sequence[Sample | PreparedSample]) -> None:
         """Raise InvalidInputError for no samples, or too many."""

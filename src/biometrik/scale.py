@@ -2,8 +2,8 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -59,9 +59,14 @@ class Scale:
     id: str
     model_contract_id: str
     points: tuple[CalibrationPoint, ...]
+    # The columns of the points; a search asks for many scores.
+    _similarities: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    _scores: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_points(self.points)
+        object.__setattr__(self, "_similarities", tuple(point.similarity for point in self.points))
+        object.__setattr__(self, "_scores", tuple(point.score for point in self.points))
 
     @property
     def tightest_fmr(self) -> float:
@@ -93,7 +98,7 @@ class Scale:
         """
         if math.isnan(similarity):
             raise InvalidInputError("similarity: expected a number, got nan")
-        return self._interpolated(similarity, lambda p: p.similarity, lambda p: p.score)
+        return _interpolated(similarity, self._similarities, self._scores)
 
     def scores(self, similarities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return what :meth:`score` returns for each similarity, to the last bit; NaN where one is NaN.
@@ -130,7 +135,7 @@ class Scale:
         ThresholdUnsupportedError
             The data cannot support so small an FMR; the error names the tightest that it can.
         """
-        return self._interpolated(self._supported_score(fmr), lambda p: p.score, lambda p: p.similarity)
+        return _interpolated(self._supported_score(fmr), self._scores, self._similarities)
 
     def interval_at(self, fmr: float) -> Interval:
         """Return the FMR measured at the threshold for a target FMR, with its interval.
@@ -145,7 +150,7 @@ class Scale:
         score = self._supported_score(fmr)
 
         def at(quantity: Callable[[CalibrationPoint], float]) -> float:
-            return self._interpolated(score, lambda p: p.score, quantity)
+            return _interpolated(score, self._scores, [quantity(point) for point in self.points])
 
         last = self.points[-1]
         if last.fmr.value == 0 and score > self.points[-2].score:
@@ -169,18 +174,17 @@ class Scale:
             )
         return min(score, tightest)
 
-    def _interpolated(
-        self, x: float, of: Callable[[CalibrationPoint], float], to: Callable[[CalibrationPoint], float]
-    ) -> float:
-        above = bisect_right(self.points, x, key=of)
-        if above == 0:
-            return to(self.points[0])
-        if above == len(self.points):
-            return to(self.points[-1])
-        left, right = self.points[above - 1], self.points[above]
-        share = (x - of(left)) / (of(right) - of(left))
-        # A share of 0 must give the row's own value, whatever the neighbour holds.
-        return to(left) if share == 0.0 else to(left) + share * (to(right) - to(left))
+
+def _interpolated(x: float, of: Sequence[float], to: Sequence[float]) -> float:
+    above = bisect_right(of, x)
+    if above == 0:
+        return to[0]
+    if above == len(of):
+        return to[-1]
+    left, right = above - 1, above
+    share = (x - of[left]) / (of[right] - of[left])
+    # A share of 0 must give the row's own value, whatever the neighbour holds.
+    return to[left] if share == 0.0 else to[left] + share * (to[right] - to[left])
 
 
 def larger_rate(first: Scale, second: Scale) -> Scale:

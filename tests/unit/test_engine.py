@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from biometrik.errors import (
     ThresholdUnsupportedError,
     TransactionConflictError,
 )
+from biometrik.face.embedding import to_template
 from biometrik.face.pipeline import ProcessedFace, RejectedFace
 from biometrik.gallery.records import DEFAULT_GALLERY
 from biometrik.reasons import Reason
@@ -458,3 +460,24 @@ def test_a_forked_child_is_refused(engine: Engine, people: list[FaceImage]) -> N
     with os.fdopen(reader) as pipe:
         assert "forked child" in pipe.read()
     assert engine.quality([people[0]])[0].usable
+
+
+def test_many_are_identified_as_each_alone_is(engine: Engine) -> None:
+    vectors = np.random.default_rng(5).standard_normal((8, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    own = [to_template(vector, engine.model_contract_id) for vector in vectors]
+    for n, template in enumerate(own[:7]):
+        engine.enroll(f"A-{n % 4}", [template])
+    people = [[template] for template in own] + [[own[1], own[5]]]
+    asked: list[dict[str, Any]] = [{"max_fpir": None}, {"max_fpir": 0.9, "max_candidates": 2, "excluding": "A-1"}]
+    for options in asked:
+        assert engine.identify_many(people, **options) == tuple(engine.identify(one, **options) for one in people)
+    assert [found.candidates[0].subject_id for found in engine.identify_many(people[:4])] == [
+        "A-0",
+        "A-1",
+        "A-2",
+        "A-3",
+    ]
+    assert engine.identify_many([]) == ()
+    with pytest.raises(InvalidInputError, match="samples"):
+        engine.identify_many([people[0], []])

@@ -163,9 +163,46 @@ class Recognising(EngineState):
             A template is of other models.
         """
         with self._call():
-            return self._identify(
-                self._examiner.present(samples), max_fpir, galleries, max_candidates, excluding, real_evidence
-            )
+            probe = self._examiner.present(samples)
+            (found,) = self._identify([probe], max_fpir, galleries, max_candidates, excluding, real_evidence)
+            return found
+
+    def identify_many(
+        self,
+        people: Sequence[Sequence[Sample | PreparedSample]],
+        *,
+        max_fpir: float | None = DEFAULT_MAX_FPIR,
+        galleries: Sequence[str] | None = None,
+        max_candidates: int = 10,
+        excluding: str = "",
+        real_evidence: bool = False,
+    ) -> tuple[Identification, ...]:
+        """Search for each of several people, all among those enrolled at one moment.
+
+        Every answer is what :meth:`identify` gives. For eight faces or more it takes about a fifth of the time, because
+        one pass over the gallery serves all of them; images of equal size share model runs.
+
+        Parameters
+        ----------
+        people : sequence of sequences of FaceImage, FingerprintImage or Template
+            The samples of each person; any number of people.
+        max_fpir, galleries, max_candidates, excluding, real_evidence
+            As for :meth:`identify`; ``max_fpir`` is the rate of each search.
+
+        Returns
+        -------
+        tuple of Identification
+            In the same order.
+
+        Raises
+        ------
+        GalleryNotFoundError, InvalidInputError, ThresholdUnsupportedError, CalibrationNotFoundError
+        IncompatibleTemplateError
+            As :meth:`identify`, for all where one person's samples are at fault.
+        """
+        with self._call():
+            probes = self._examiner.present_many(people)
+            return tuple(self._identify(probes, max_fpir, galleries, max_candidates, excluding, real_evidence))
 
     def identify_stored(
         self,
@@ -196,31 +233,27 @@ class Recognising(EngineState):
         """
         with self._call():
             references = [(subject_id, reference) for reference in self._gallery.references(subject_id)]
-            found = self._identify(
-                self._examiner.stored(references),
-                max_fpir,
-                galleries,
-                max_candidates,
-                subject_id,
-                real_evidence,
-            )
+            probe = self._examiner.stored(references)
+            (found,) = self._identify([probe], max_fpir, galleries, max_candidates, subject_id, real_evidence)
             # What is stored was not presented: there is nothing to report of it, and nothing to take again.
             reasons = tuple(Reason.NO_REFERENCE if r is Reason.NO_USABLE_PROBE else r for r in found.reasons)
             return replace(found, reasons=reasons, samples=())
 
     def _identify(
         self,
-        probe: Presentation,
+        probes: Sequence[Presentation],
         max_fpir: float | None,
         galleries: Sequence[str] | None,
         max_candidates: int,
         excluding: str,
         real_evidence: bool,
-    ) -> Identification:
+    ) -> list[Identification]:
         if not 1 <= max_candidates <= 100:
             raise InvalidInputError(f"max_candidates: expected 1..100, got {max_candidates}")
 
-        def search(features: Features, fuse: Fuse) -> SearchResult:
-            return self._gallery.search(features, max_candidates, galleries=galleries, excluding=excluding, fuse=fuse)
+        def search(features: Sequence[Features], fuse: Fuse) -> list[SearchResult]:
+            return self._gallery.search_many(
+                features, max_candidates, galleries=galleries, excluding=excluding, fuse=fuse
+            )
 
-        return self._examiner.identify(probe, search, max_fpir, real_evidence=real_evidence)
+        return self._examiner.identify(probes, search, max_fpir, real_evidence=real_evidence)

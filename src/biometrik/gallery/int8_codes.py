@@ -1,11 +1,14 @@
 """Vectors in 8-bit codes, as the scan takes them; :mod:`biometrik.gallery.int8_scan` explains what they are."""
 
+import math
 import mmap
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from biometrik.gallery.compiling import kernel
 
 #: Rows of a group, two vector registers of 16 sums.
 GROUP: Final = 32
@@ -131,24 +134,30 @@ def padded(dimension: int) -> int:
     return -(-dimension // 4) * 4
 
 
+def scaled(queries: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float64]]:
+    """Return (Q, D) queries as float64, and the (Q,) powers of two by which they are divided for a batch.
+
+    Scaled so, which changes no order, bounds can neither overflow nor vanish.
+    """
+    exact = queries.astype(np.float64)
+    exponents, divided = np.empty(len(queries), dtype=np.int32), np.empty_like(exact)
+    _scale(exact, exponents, divided)
+    return exact, exponents, divided
+
+
 def batch(queries: NDArray[np.float64]) -> Batch:
     """Return (Q, D) queries, scaled, in codes."""
     count, dimension = queries.shape
-    scales = np.maximum(np.abs(queries).max(axis=1) / 127.0, LEAST_SCALE).astype(np.float32)
-    codes = np.clip(np.rint(queries / scales[:, None].astype(np.float64)), -127, 127)
-    errors = _norms(queries - codes * scales[:, None].astype(np.float64))
-    norms = _norms(queries)
     room = 1 if count == 1 else -(-count // QUERIES) * QUERIES
-    packed = np.zeros((room, padded(dimension)), dtype=np.int8)
-    packed[:count, :dimension] = codes
-    slack = ROUNDING * (norms + errors)
-    return Batch(
-        codes=packed.reshape(-1),
-        offsets=(-128 * codes.sum(axis=1)).astype(np.int32),
-        scales=_in_eights(scales, count, 0.0),
-        norms=_up(norms + slack),
-        errors=_up(errors + slack),
+    made = Batch(
+        codes=np.zeros(room * padded(dimension), dtype=np.int8),
+        offsets=np.empty(count, dtype=np.int32),
+        scales=_in_eights(0.0, count, 0.0),
+        norms=np.empty(count, dtype=np.float32),
+        errors=np.empty(count, dtype=np.float32),
     )
+    _encode(queries, made)
+    return made
 
 
 def found(wanted: NDArray[np.int64], room: int) -> Found:
@@ -184,13 +193,46 @@ def _in_eights(values: NDArray[np.float32] | float, count: int, behind: float) -
     return room[:count]
 
 
-def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms: NDArray[np.float64] = np.linalg.norm(rows, axis=1)
-    return norms
+@kernel
+def _scale(queries: NDArray[np.float64], exponents: NDArray[np.int32], divided: NDArray[np.float64]) -> None:
+    for q in range(len(queries)):
+        largest = 0.0
+        for value in queries[q]:
+            largest = max(largest, abs(value))
+        exponents[q] = max(math.frexp(largest)[1], -32)
+        by = math.ldexp(1.0, -exponents[q])
+        for d in range(queries.shape[1]):
+            divided[q, d] = queries[q, d] * by
 
 
-def _up(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
+@kernel
+def _encode(queries: NDArray[np.float64], to: Batch) -> None:
+    count, dimension = queries.shape
+    width = (dimension + 3) // 4 * 4
+    for q in range(count):
+        largest = 0.0
+        for value in queries[q]:
+            largest = max(largest, abs(value))
+        scale = np.float32(max(largest / 127.0, LEAST_SCALE))
+        total, norm, error = 0, 0.0, 0.0
+        for d in range(dimension):
+            value = queries[q, d]
+            code = min(max(np.rint(value / np.float64(scale)), -127.0), 127.0)
+            to.codes[q * width + d] = np.int8(code)
+            total += np.int64(code)
+            norm += value * value
+            error += (value - code * np.float64(scale)) ** 2
+        norm, error = math.sqrt(norm), math.sqrt(error)
+        slack = ROUNDING * (norm + error)
+        to.offsets[q] = -128 * total
+        to.scales[q] = scale
+        to.norms[q] = _up(norm + slack)
+        to.errors[q] = _up(error + slack)
+
+
+@kernel
+def _up(value: float) -> np.float32:
+    return np.nextafter(np.float32(value), np.float32(np.inf))
 
 
 def _untouched(size: int) -> NDArray[np.uint8]:

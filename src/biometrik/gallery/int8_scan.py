@@ -534,6 +534,25 @@ def rank(
 
 
 @kernel
+def merge(best: Best, other: Best) -> None:
+    """Keep also what another has, of the same queries."""
+    for q in range(len(other.counts)):
+        for i in range(other.counts[q]):
+            _keep(best, q, other.ids[q, i], other.similarities[q, i])
+
+
+@kernel
+def put_out(best: Best, first: int, ids: NDArray[np.int64], similarities: NDArray[np.float32]) -> None:
+    """Move the best of queries from ``first`` on into (Q, W) rows, best first, of equals the lower id first."""
+    for n in range(len(ids)):
+        q = first + n
+        for size in range(best.counts[q], 0, -1):
+            ids[n, size - 1], similarities[n, size - 1] = best.ids[q, 0], best.similarities[q, 0]
+            _sink(best, q, size - 1, best.ids[q, size - 1], best.similarities[q, size - 1])
+        best.counts[q] = 0
+
+
+@kernel
 def _keep(best: Best, q: int, number: int, similarity: np.float32) -> None:
     # In the query's heap, in which the worst comes first: the least similar, of equals that with the highest id.
     ids, similarities, size = best.ids[q], best.similarities[q], best.counts[q]
@@ -547,17 +566,24 @@ def _keep(best: Best, q: int, number: int, similarity: np.float32) -> None:
             ids[i], similarities[i] = ids[above], similarities[above]
             i = above
     else:
-        if not _worse(similarities[0], ids[0], similarity, number):
-            return
-        i = 0
-        while True:
-            child = 2 * i + 1
-            if child + 1 < size and _worse(similarities[child + 1], ids[child + 1], similarities[child], ids[child]):
-                child += 1
-            if child >= size or not _worse(similarities[child], ids[child], similarity, number):
-                break
-            ids[i], similarities[i] = ids[child], similarities[child]
-            i = child
+        if _worse(similarities[0], ids[0], similarity, number):
+            _sink(best, q, size, number, similarity)
+        return
+    ids[i], similarities[i] = number, similarity
+
+
+@kernel
+def _sink(best: Best, q: int, size: int, number: int, similarity: np.float32) -> None:
+    # In the place of the worst of the first `size` of the heap.
+    ids, similarities, i = best.ids[q], best.similarities[q], 0
+    while True:
+        child = 2 * i + 1
+        if child + 1 < size and _worse(similarities[child + 1], ids[child + 1], similarities[child], ids[child]):
+            child += 1
+        if child >= size or not _worse(similarities[child], ids[child], similarity, number):
+            break
+        ids[i], similarities[i] = ids[child], similarities[child]
+        i = child
     ids[i], similarities[i] = number, similarity
 
 

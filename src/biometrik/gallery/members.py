@@ -151,6 +151,13 @@ class Members:
         assert kind is not None
         return Member(*self._roster.texts(number), *kind)
 
+    def names(self, numbers: NDArray[np.int64], kinds: Kinds) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return subject, encounter and galleries of (N,) members; raises KeyError where one is none."""
+        texts = self._roster.texts_of_many(numbers)
+        held = [kind[0] if kind is not None else () for kind in kinds]
+        own = [held[kind] for kind in self._roster.kinds[numbers].tolist()]
+        return [(*text, galleries) for text, galleries in zip(texts, own, strict=True)]
+
     def add(self, number: int, member: Member) -> None:
         """Take in a member, or what changed of its galleries."""
         if number in self._roster:

@@ -197,6 +197,17 @@ class Roster:
         subject_id, middle = unpacked(text, int(self._at[number]))
         return subject_id, unpacked(text, middle)[0]
 
+    def texts_of_many(self, numbers: NDArray[np.int64]) -> list[tuple[str, str]]:
+        """Return the subject's and the encounter's id of (N,) encounters; raises KeyError for one that is not there."""
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < self._above and self._kind[numbers].all()):
+            raise KeyError("numbers: expected encounters that are there")
+        found = []
+        for page, at in zip((numbers // PAGE).tolist(), self._at[numbers].tolist(), strict=True):
+            text = self._pages[page]
+            subject_id, middle = unpacked(text, at)
+            found.append((subject_id, unpacked(text, middle)[0]))
+        return found
+
     def of_subject(self, subject_id: str) -> list[int]:
         """Return the numbers of a subject's encounters, rising; none where it has none."""
         first = self._seat(packed(subject_id)).number
@@ -215,7 +226,7 @@ class Roster:
         Parameters
         ----------
         numbers : (Q, N) int64
-            Encounters that are there; nothing behind a -1.
+            Encounters; nothing behind a -1. One that is not there is taken for a subject's own.
         most : int
             M, subjects a row at most.
         counted : (K,) bool
@@ -351,7 +362,7 @@ def _best_of_rings(
                 break
             # Round the ring once: who was taken, and who is left out, would be met on the way.
             met, count, other = False, 0, number
-            while True:
+            while number < len(kinds) and kinds[number] != 0:
                 met |= other == excluded
                 for n in range(subjects):
                     met |= numbers[q, places[q, n]] == other

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from biometrik.errors import StoreDamagedError, StoreUnavailableError
 
 #: Rows are kept in blocks of this many, so that room is added without copying.
-BLOCK: Final = 1 << 16
+BLOCK: Final = 1 << 18
 #: Slots for which a file takes room at a time: 2 MiB of vectors of 128, so that few enrolments wait for it.
 _ROOM: Final = 1 << 12
 

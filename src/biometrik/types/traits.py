@@ -13,6 +13,8 @@ class Modality(Enum):
     FACE = "face"
     FINGER = "finger"
 
+    __hash__ = object.__hash__  # there is one of each, and a search asks often
+
 
 @dataclass(frozen=True, slots=True)
 class Trait:

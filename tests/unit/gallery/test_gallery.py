@@ -1,7 +1,7 @@
 """Store and index in step: what a search finds after each kind of write, failure and interruption."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from biometrik.gallery.prints import Comparator, PrintIndex
 from biometrik.gallery.records import Change, EventKind
 from biometrik.gallery.searching import Hit, SearchResult
 from biometrik.gallery.store import STORES, Store
-from biometrik.types import FACE, EncounterStatus, GalleryKind, Modality, Template, Trait
+from biometrik.types import FACE, EncounterStatus, GalleryKind, Modality, Template
 
 D = 24
 CONTRACT = "test@1"

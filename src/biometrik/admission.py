@@ -12,7 +12,7 @@ search in stages overlooks (:class:`biometrik.types.SearchCoverage` says so) it 
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -127,17 +127,20 @@ class Admission:
     def _search(self, subject_id: str, probe: Presentation, policy: DedupePolicy) -> Identification:
         excluded = policy.excluded_subject_ids
 
-        def search(features: Features, fuse: Fuse) -> SearchResult:
-            found = self._gallery.search(
-                features,
+        def search(probes: Sequence[Features], fuse: Fuse) -> list[SearchResult]:
+            results = self._gallery.search_many(
+                probes,
                 policy.max_candidates + len(excluded),
                 galleries=policy.galleries,
                 excluding=subject_id,
                 fuse=fuse,
             )
-            hits = tuple(hit for hit in found.hits if hit.subject_id not in excluded)
-            return replace(found, hits=hits[: policy.max_candidates])
+            hits = [[hit for hit in found.hits if hit.subject_id not in excluded] for found in results]
+            return [
+                replace(found, hits=tuple(own[: policy.max_candidates]))
+                for found, own in zip(results, hits, strict=True)
+            ]
 
-        found = self._examiner.identify(probe, search, policy.max_fpir, real_evidence=policy.real_evidence)
+        (found,) = self._examiner.identify([probe], search, policy.max_fpir, real_evidence=policy.real_evidence)
         suspects = tuple(candidate for candidate in found.candidates if candidate.is_match)
         return replace(found, candidates=suspects, samples=())

@@ -214,25 +214,20 @@ def _encode(queries: NDArray[np.float64], to: Batch) -> None:
         for value in queries[q]:
             largest = max(largest, abs(value))
         scale = np.float32(max(largest / 127.0, LEAST_SCALE))
-        total, norm, error = 0, 0.0, 0.0
+        total = norm = error = 0.0
         for d in range(dimension):
             value = queries[q, d]
             code = min(max(np.rint(value / np.float64(scale)), -127.0), 127.0)
             to.codes[q * width + d] = np.int8(code)
-            total += np.int64(code)
+            total += code
             norm += value * value
             error += (value - code * np.float64(scale)) ** 2
         norm, error = math.sqrt(norm), math.sqrt(error)
         slack = ROUNDING * (norm + error)
-        to.offsets[q] = -128 * total
+        to.offsets[q] = np.int32(-128.0 * total)
         to.scales[q] = scale
-        to.norms[q] = _up(norm + slack)
-        to.errors[q] = _up(error + slack)
-
-
-@kernel
-def _up(value: float) -> np.float32:
-    return np.nextafter(np.float32(value), np.float32(np.inf))
+        to.norms[q] = np.nextafter(np.float32(norm + slack), np.float32(np.inf))
+        to.errors[q] = np.nextafter(np.float32(error + slack), np.float32(np.inf))
 
 
 def _untouched(size: int) -> NDArray[np.uint8]:

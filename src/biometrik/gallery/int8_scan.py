@@ -589,5 +589,4 @@ def _sink(best: Best, q: int, size: int, number: int, similarity: np.float32) ->
 
 @kernel
 def _worse(similarity: np.float32, number: int, other_similarity: np.float32, other: int) -> bool:
-    worse: bool = similarity < other_similarity or (similarity == other_similarity and number > other)
-    return worse
+    return bool(similarity < other_similarity or (similarity == other_similarity and number > other))

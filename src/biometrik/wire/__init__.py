@@ -55,7 +55,6 @@ from biometrik.wire.reports import quality_to_wire as quality_to_wire
 from biometrik.wire.reports import report_from_wire as report_from_wire
 from biometrik.wire.reports import report_to_wire as report_to_wire
 from biometrik.wire.reports import reports_from_wire as reports_from_wire
-from biometrik.wire.reports import reports_to_wire as reports_to_wire
 from biometrik.wire.requests import context_from_wire as context_from_wire
 from biometrik.wire.requests import context_to_wire as context_to_wire
 from biometrik.wire.requests import finger_position as finger_position

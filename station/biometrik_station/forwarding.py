@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from biometrik import wire
+from biometrik.client.calls import Operation
 from biometrik.client.channels import Channel
-from biometrik.client.operations import Operation, Operations, content
+from biometrik.client.operations import Operations, content
 from biometrik.duplicates import DedupePolicy
 from biometrik.errors import (
     BiometrikError,

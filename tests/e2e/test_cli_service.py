@@ -22,7 +22,7 @@ from biometrik.calibration import load_calibrations
 from biometrik.cli import app
 from biometrik.cli.root import ERROR, INCONCLUSIVE, NO_MATCH, OK
 from biometrik.client import AsyncClient, Client, Connection
-from biometrik.client.operations import calibration_of
+from biometrik.client.served import calibration_of
 from biometrik.demo.photographs import ASTRONAUT, PORTRAIT, find, jpeg, photographed_again
 from biometrik.errors import CalibrationNotFoundError
 from biometrik.types import FaceImage

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from biometrik.cli import app
+from biometrik.cli.screens import devices as screen
 from biometrik_hardware import conformance
 from biometrik_hardware.conformance import Rig
 from biometrik_hardware.device import Device
@@ -38,6 +39,7 @@ def obliging(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     acts = {"Place a finger": rig.present, "Take the finger away": rig.absent, "Plug the cable": rig.replug}
+    monkeypatch.setattr(screen, "attended", lambda: True)
     monkeypatch.setattr(typer, "prompt", prompt)
     monkeypatch.setattr(typer, "confirm", lambda what, **_: rig.unplug())
 

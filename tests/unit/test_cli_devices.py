@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from biometrik.cli import app, files
+from biometrik.cli.screens import devices as screen
 from biometrik.errors import InvalidInputError
 from biometrik.fingers import FingerPosition
 from biometrik_hardware.events import DeviceInfo, DeviceKind
@@ -160,6 +161,13 @@ def test_the_suite_runs_without_hardware(kind: str) -> None:
     ]
 
 
+def test_without_a_terminal_a_device_is_refused_before_the_checks(scanner: VirtualScannerRig) -> None:
+    error = answer("conform", "virtual:cli scanner", "--kind", "scanner", code=2)["error"]
+    assert error["reason"] == "USAGE"
+    assert "needs a person at a terminal" in error["message"]
+    assert "run this in a terminal" in error["message"]
+
+
 def test_a_person_is_the_rig_of_a_device(scanner: VirtualScannerRig, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -176,6 +184,7 @@ def test_a_person_is_the_rig_of_a_device(scanner: VirtualScannerRig, monkeypatch
     def confirm(text: str, **_: object) -> bool:
         return scanner.unplug()
 
+    monkeypatch.setattr(screen, "attended", lambda: True)
     monkeypatch.setattr(typer, "prompt", prompt)
     monkeypatch.setattr(typer, "confirm", confirm)
     found = answer("conform", "virtual:cli scanner", "--kind", "scanner", "--timeout", "2")
@@ -187,6 +196,7 @@ def test_a_person_is_the_rig_of_a_device(scanner: VirtualScannerRig, monkeypatch
 def test_what_a_person_cannot_do_is_left_out_and_said(
     camera: VirtualCameraRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(screen, "attended", lambda: True)
     monkeypatch.setattr(typer, "prompt", lambda *_, **__: "")
     words = ("conform", "virtual:cli camera", "--kind", "camera", "--timeout", "2")
     left_out = {check["name"] for check in answer(*words)["checks"] if check["detail"] == "left out"}

@@ -214,7 +214,7 @@ def conform(
 
     You are asked to place a finger, to take it away, and to pull the cable;
     what you cannot do, say no to, and those checks are left out. --timeout is
-    how long you have for each step.
+    how long you have for each step. This needs a terminal; virtual does not.
     """
     from biometrik.cli import schema
     from biometrik.cli.screens import devices as screen
@@ -237,6 +237,11 @@ def _rig(name: str, setup: Setup) -> Iterator["Rig"]:
     if name != "virtual":
         from biometrik.cli.screens import devices as screen
 
+        if not screen.attended():
+            raise typer.BadParameter(
+                f"{name} needs a person at a terminal, who places a finger and pulls the cable; run this in a terminal",
+                param_hint="DRIVER",
+            )
         yield screen.RigByHand(lambda: setup.device(name))
         return
     from biometrik_hardware.virtual_rig import VirtualCameraRig, VirtualScannerRig, plain_frame, plain_print

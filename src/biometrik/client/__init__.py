@@ -11,10 +11,10 @@ from biometrik.client.asynchronous import AsyncClient as AsyncClient
 from biometrik.client.connection import Connection as Connection
 from biometrik.client.enrollment import Finalized as Finalized
 from biometrik.client.enrollment import OpenedSession as OpenedSession
-from biometrik.client.operations import Calibration as Calibration
-from biometrik.client.operations import Capabilities as Capabilities
-from biometrik.client.operations import ServedCopy as ServedCopy
-from biometrik.client.operations import ServedModel as ServedModel
+from biometrik.client.served import Calibration as Calibration
+from biometrik.client.served import Capabilities as Capabilities
+from biometrik.client.served import ServedCopy as ServedCopy
+from biometrik.client.served import ServedModel as ServedModel
 from biometrik.client.station import AsyncStationClient as AsyncStationClient
 from biometrik.client.station import CaptureMoment as CaptureMoment
 from biometrik.client.station import StationClient as StationClient

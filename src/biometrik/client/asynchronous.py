@@ -10,18 +10,14 @@ from biometrik.client.channels import AsyncChannel
 from biometrik.client.connection import Connection
 from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
 from biometrik.client.operations import (
-    Calibration,
-    Capabilities,
     Operations,
     Presentations,
-    ServedCopy,
-    ServedModel,
     answer_of_many,
-    calibration_of,
     content,
     outcome_of_import,
     search_options,
 )
+from biometrik.client.served import Calibration, Capabilities, ServedCopy, ServedModel, calibration_of
 from biometrik.client.synchronous import pieces
 from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError

@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from biometrik.client.calls import Operation
 from biometrik.client.connection import Connection
-from biometrik.client.operations import Operation
 from biometrik.errors import ServiceTimeoutError
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from biometrik import wire
-from biometrik.client.operations import CallBuilder, Operation, Operations, Presentations, dedupe_message
+from biometrik.client.calls import CallBuilder, Operation
+from biometrik.client.operations import Operations, Presentations, dedupe_message
 from biometrik.duplicates import DedupePolicy
 from biometrik.types import Enrollment, MissingSample, RequestContext, Trait
 from biometrik.v1 import enrollment_service_pb2 as pb

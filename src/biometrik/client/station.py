@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from biometrik import wire
+from biometrik.client.calls import CallBuilder, Operation
 from biometrik.client.channels import AsyncChannel, Channel
 from biometrik.client.connection import Connection
-from biometrik.client.operations import CallBuilder, Operation
 from biometrik.errors import ProtocolError
 from biometrik.fingers import FingerPosition
 from biometrik.guidance import Guidance

@@ -12,18 +12,14 @@ from biometrik.client.connection import Connection
 from biometrik.client.enrollment import Finalized, OpenedSession, SessionOperations
 from biometrik.client.operations import (
     CHUNK_BYTES,
-    Calibration,
-    Capabilities,
     Operations,
     Presentations,
-    ServedCopy,
-    ServedModel,
     answer_of_many,
-    calibration_of,
     content,
     outcome_of_import,
     search_options,
 )
+from biometrik.client.served import Calibration, Capabilities, ServedCopy, ServedModel, calibration_of
 from biometrik.duplicates import DedupePolicy
 from biometrik.errors import BiometrikError
 from biometrik.formats.record_report import NOTHING_STATED, Conversion, RecordReport, RecordType, Stated

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from biometrik.bulk import ImportRecord
+from biometrik.client.calls import Operation
 from biometrik.client.enrollment import SessionOperations
 from biometrik.client.operations import (
     CHUNK_BYTES,
     UPLOAD_BYTES,
-    Operation,
     Operations,
     answer_of_many,
     content,

@@ -1,5 +1,6 @@
 """What the commands about devices show, and what they ask of the person who proves a driver."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,11 @@ def verdicts(console: Console, found: Sequence[Verdict]) -> None:
     skipped = sum(verdict.passed and bool(verdict.detail) for verdict in found)
     passed = len(found) - failed - skipped
     console.print(Text(f"{passed} passed, {failed} failed, {skipped} left out", style="red" if failed else "green"))
+
+
+def attended() -> bool:
+    """Return whether somebody sits at a terminal and can be asked."""
+    return sys.stdin.isatty()
 
 
 class RigByHand:

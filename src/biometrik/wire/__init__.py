@@ -1,0 +1,72 @@
+"""The library's values as messages of the contract, and back; server and client share it.
+
+``…_to_wire`` cannot fail. ``…_from_wire`` reads what another program sent: whatever it holds, the result is a value
+or an InvalidInputError.
+"""
+
+from biometrik.wire.answers import component_from_wire as component_from_wire
+from biometrik.wire.answers import component_to_wire as component_to_wire
+from biometrik.wire.answers import coverage_from_wire as coverage_from_wire
+from biometrik.wire.answers import coverage_to_wire as coverage_to_wire
+from biometrik.wire.answers import decision_from_wire as decision_from_wire
+from biometrik.wire.answers import decision_to_wire as decision_to_wire
+from biometrik.wire.answers import enrollment_from_wire as enrollment_from_wire
+from biometrik.wire.answers import enrollment_to_wire as enrollment_to_wire
+from biometrik.wire.answers import identification_from_wire as identification_from_wire
+from biometrik.wire.answers import identification_to_wire as identification_to_wire
+from biometrik.wire.answers import interval_from_wire as interval_from_wire
+from biometrik.wire.answers import interval_to_wire as interval_to_wire
+from biometrik.wire.answers import state_from_wire as state_from_wire
+from biometrik.wire.answers import state_to_wire as state_to_wire
+from biometrik.wire.answers import submitted_from_wire as submitted_from_wire
+from biometrik.wire.answers import submitted_to_wire as submitted_to_wire
+from biometrik.wire.enumerations import BASES as BASES
+from biometrik.wire.enumerations import DEDUPE_ACTIONS as DEDUPE_ACTIONS
+from biometrik.wire.enumerations import ENROLLMENT_OUTCOMES as ENROLLMENT_OUTCOMES
+from biometrik.wire.enumerations import GUIDANCE as GUIDANCE
+from biometrik.wire.enumerations import IMPRESSIONS as IMPRESSIONS
+from biometrik.wire.enumerations import KINDS as KINDS
+from biometrik.wire.enumerations import MISSING as MISSING
+from biometrik.wire.enumerations import MODALITIES as MODALITIES
+from biometrik.wire.enumerations import OUTCOMES as OUTCOMES
+from biometrik.wire.enumerations import OVERRIDES as OVERRIDES
+from biometrik.wire.enumerations import PURPOSES as PURPOSES
+from biometrik.wire.enumerations import REASONS as REASONS
+from biometrik.wire.enumerations import SOURCES as SOURCES
+from biometrik.wire.enumerations import STANDINGS as STANDINGS
+from biometrik.wire.enumerations import STATUSES as STATUSES
+from biometrik.wire.enumerations import SUBMIT_OUTCOMES as SUBMIT_OUTCOMES
+from biometrik.wire.enumerations import EnumMap as EnumMap
+from biometrik.wire.enumerations import locale_of as locale_of
+from biometrik.wire.people import certificate_from_wire as certificate_from_wire
+from biometrik.wire.people import certificate_to_wire as certificate_to_wire
+from biometrik.wire.people import encounter_from_wire as encounter_from_wire
+from biometrik.wire.people import encounter_to_wire as encounter_to_wire
+from biometrik.wire.people import gallery_from_wire as gallery_from_wire
+from biometrik.wire.people import gallery_to_wire as gallery_to_wire
+from biometrik.wire.people import subject_from_wire as subject_from_wire
+from biometrik.wire.people import subject_to_wire as subject_to_wire
+from biometrik.wire.reports import advice_from_wire as advice_from_wire
+from biometrik.wire.reports import advice_to_wire as advice_to_wire
+from biometrik.wire.reports import face_from_wire as face_from_wire
+from biometrik.wire.reports import face_to_wire as face_to_wire
+from biometrik.wire.reports import quality_from_wire as quality_from_wire
+from biometrik.wire.reports import quality_to_wire as quality_to_wire
+from biometrik.wire.reports import report_from_wire as report_from_wire
+from biometrik.wire.reports import report_to_wire as report_to_wire
+from biometrik.wire.reports import reports_from_wire as reports_from_wire
+from biometrik.wire.requests import context_from_wire as context_from_wire
+from biometrik.wire.requests import context_to_wire as context_to_wire
+from biometrik.wire.requests import finger_position as finger_position
+from biometrik.wire.requests import missing_from_wire as missing_from_wire
+from biometrik.wire.requests import missing_to_wire as missing_to_wire
+from biometrik.wire.requests import origin_from_wire as origin_from_wire
+from biometrik.wire.requests import origin_to_wire as origin_to_wire
+from biometrik.wire.requests import requested_trait_from_wire as requested_trait_from_wire
+from biometrik.wire.requests import template_from_wire as template_from_wire
+from biometrik.wire.requests import template_to_wire as template_to_wire
+from biometrik.wire.requests import time_from_wire as time_from_wire
+from biometrik.wire.requests import time_to_wire as time_to_wire
+from biometrik.wire.requests import trait_from_wire as trait_from_wire
+from biometrik.wire.requests import trait_to_wire as trait_to_wire
+from biometrik.wire.requests import write_print as write_print

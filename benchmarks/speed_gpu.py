@@ -17,6 +17,7 @@ from biometrik import gpu
 from biometrik.errors import ProviderUnavailableError
 
 TITLE = "On a GPU"
+COMMAND = "scripts/bench --gpu"
 #: What README.md says while there is no record.
 NOT_RUN = (
     "**Never run on a GPU**: there are no figures. `scripts/bench --gpu` makes them on a machine with an NVIDIA GPU "

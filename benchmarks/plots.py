@@ -113,6 +113,32 @@ def durations(rows: Mapping[str, Sequence[float]], title: str, path: Path) -> No
     _save(figure, path)
 
 
+def amounts(rows: Mapping[str, Mapping[str, float]], title: str, path: Path) -> None:
+    """Draw horizontal bars of several measures of the same things, side by side, each with its value.
+
+    Parameters
+    ----------
+    rows : mapping
+        Measure with its unit → label → value; the same labels in each.
+    title : str
+        What was measured.
+    path : Path
+        PNG to write.
+    """
+    labels = list(next(iter(rows.values())))
+    size = (1.5 * _SIZE_INCHES[0], 1.1 + 0.34 * len(labels))
+    figure, panes = pyplot.subplots(1, len(rows), figsize=size, sharey=True)
+    for axes, (measure, found) in zip(panes, rows.items(), strict=True):
+        bars = axes.barh(labels, list(found.values()), color=_COLOURS[0], alpha=0.7)
+        axes.bar_label(bars, fmt="{:,.4g}", padding=3, fontsize=8)
+        axes.margins(x=0.2)  # for the longest bar's value
+        axes.set(xlabel=measure)
+        axes.grid(visible=True, axis="x", alpha=0.3)
+    panes[0].invert_yaxis()
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
 def found_by_cost(curves: Mapping[str, Sequence[Sequence[float]]], title: str, path: Path) -> None:
     """Draw what a search keeps over what it costs.
 

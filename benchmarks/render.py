@@ -34,7 +34,7 @@ def render(modules: Mapping[str, Benchmark], history: Path, folder: Path) -> Pat
         run = latest(name, history)
         parts.append(f"## {module.TITLE}\n")
         not_run = getattr(module, "NOT_RUN", f"Not run yet: `scripts/bench --only {name}`.\n")
-        parts.append(_section(run, module, plots) if run else not_run)
+        parts.append(_section(name, run, module, plots) if run else not_run)
     path = folder / "README.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
@@ -54,14 +54,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _section(run: dict[str, Any], module: Benchmark, plots: Path) -> str:
+def _section(name: str, run: dict[str, Any], module: Benchmark, plots: Path) -> str:
     where = run["machine"]
     flags = " ".join(where["flags"]) or "none of interest"
     versions = ", ".join(f"{name} {version}" for name, version in run["packages"].items())
+    command = getattr(module, "COMMAND", f"scripts/bench --only {name}")
     state = " with uncommitted changes" if run["dirty"] else ""
     lines = [
-        f"Measured {run['date']} on commit {run['commit'] or 'none'}{state}: {where['cpu']}, {where['cores']} cores "
-        f"({flags}), {where['memory_mib'] / 1024:.0f} GiB, Python {where['python']}, {versions}.\n",
+        f"Measured {run['date']} on commit {run['commit'] or 'none'}{state}: "
+        f"{where['cpu']}, {where['cores']} cores ({flags}), {where['memory_mib'] / 1024:.0f} GiB, "
+        f"Python {where['python']}, {versions}.\n",
+        f"Command: `{command}`.\n",
         _bars(run["bars"]),
         "",
         module.render(run, plots),

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.history import ROOT, Bar, NotRunError, Result
 from benchmarks.options import Options
+from benchmarks.plots import amounts
 from benchmarks.render import table
 from biometrik.config import EngineConfig, ModelParameters
 from biometrik.engine import Engine
@@ -25,6 +26,7 @@ from biometrik.synthetic.faces import draw_embeddings
 from biometrik.types import FACE, Encounter, EncounterStatus
 
 TITLE = "Memory and start of a gallery"
+COMMAND = "python -m benchmarks.size_gallery; scripts/bench --only size_gallery"
 
 _FACES: Final = 1_000_000
 _BLOCK: Final = 10_240
@@ -116,11 +118,14 @@ def run(options: Options) -> Result:
     return Result({"faces": _FACES, "dimension": 128, "starts": _STARTS}, figures, bars)
 
 
-def render(run: Mapping[str, Any], _: Path) -> str:
-    """Return a table of starts and memory."""
+def render(run: Mapping[str, Any], plots: Path) -> str:
+    """Return a table of starts and memory, and a plot of both."""
     figures, told = run["figures"], run["parameters"]
     names = ("from the store", "memory", "memory, files not cached", "disk", "disk, files not cached")
-    labels = ("every template read, no snapshot", *(f"snapshot, vectors in {name}" for name in names[1:]))
+    labels = (
+        "every template read, no snapshot",
+        *(f"snapshot, vectors {'on' if 'disk' in name else 'in'} {name}" for name in names[1:]),
+    )
     rows = [
         [
             label,
@@ -131,6 +136,11 @@ def render(run: Mapping[str, Any], _: Path) -> str:
         ]
         for name, label in zip(names, labels, strict=True)
     ]
+    shown = {
+        measure: {label: figures[name][key] / unit for name, label in zip(names, labels, strict=True)}
+        for measure, key, unit in (("s until opened", "open_s", 1), ("MiB of anonymous memory", "anonymous", 2**20))
+    }
+    amounts(shown, f"start of a process with {told['faces']:,} SYNTHETIC faces", plots / "gallery_starts.png")
     return f"""A database of {told["faces"]:,} SYNTHETIC faces, one encounter a subject, ids of 15 characters, opened by
 a new process each time (of snapshots with cached files the median of {told["starts"]}); a start has the networks in it.
 Memory is the process' anonymous memory after twenty searches and the check of the database; for each face, its growth
@@ -140,6 +150,8 @@ memory and {figures["disk"].get("bytes_over_bare", float("nan")):.0f} with vecto
 check runs beside the searches of a start from a snapshot, and before a start without.
 
 {table(["start", "s", "MiB", "bytes a face", "ms a search"], rows)}
+
+![Start and memory](plots/gallery_starts.png)
 
 Writing the snapshot took {figures["from the store"]["keep_s"]:.1f} s; it has {figures["bytes"]["snapshot"] / 1e6:,.0f}
 MB, the database {figures["bytes"]["database"] / 1e6:,.0f} MB.

@@ -22,6 +22,7 @@ from biometrik.gallery.snapshot import Block, Origin, Snapshot
 from biometrik.synthetic.faces import draw_embeddings
 
 TITLE = "Ten million faces"
+COMMAND = "python -m benchmarks.size_gallery_large; scripts/bench --only size_gallery_large"
 
 _SIZES: Final = (1_000_000, 10_000_000)
 _PROBES: Final = 50

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.history import Bar, Result
 from benchmarks.options import Options
+from benchmarks.plots import durations
 from benchmarks.race import quartiles, ratios
 from benchmarks.render import table
 from biometrik.config import EngineConfig, GalleryParameters, ModelParameters, RuntimeParameters
@@ -93,8 +94,8 @@ def run(options: Options) -> Result:
     return Result(parameters, figures, bars)
 
 
-def render(run: Mapping[str, Any], _plots: Path) -> str:
-    """Return a table."""
+def render(run: Mapping[str, Any], plots: Path) -> str:
+    """Return a table, and a plot of the same."""
     told, figures = run["parameters"], run["figures"]
     rows = [
         [name, f"{1000 * figures['page_s'][name][0]:,.0f} ({1000 * low:,.0f} – {1000 * high:,.0f})", whole]
@@ -104,6 +105,8 @@ def render(run: Mapping[str, Any], _plots: Path) -> str:
             ("biometrik, flat", figures["page_s"]["biometrik, flat"], ""),
         )
     ]
+    pages = {name: [1000 * second for second in figures["page_s"][name]] for name, _, _ in rows}
+    durations(pages, f"{told['page']:,} against {told['faces']:,} faces", plots / "dedupe_page.png")
     return f"""{told["faces"]:,} SYNTHETIC faces, {told["twice"]:,} of them of people who are there already under
 another id, at FMR {told["fmr"]:g}: all pairs, in pages of {told["page"]:,} faces that are held against all
 {told["faces"]:,}. `biometrik` is `Engine.duplicates` with the index `int8-certified`, which reads what is stored in
@@ -112,6 +115,8 @@ SQLite and checks it, too; `flat` the same with `faiss-flat`, on every {told["ev
 in turns, all cores.
 
 {table(["what", "ms a page, median (quartiles)", "s in all"], rows)}
+
+![A page](plots/dedupe_page.png)
 
 {figures["pairs"]:,} pairs were named, {figures["true"]:,} of the {told["twice"]:,} true ones among them;
 {figures["missed"]} that numpy finds were missed, {figures["invented"]} were invented. With `faiss-flat` a page takes

@@ -17,10 +17,12 @@ from biometrik import gpu
 from biometrik.errors import ProviderUnavailableError
 
 TITLE = "On a GPU"
+COMMAND = "scripts/bench --gpu"
 #: What README.md says while there is no record.
 NOT_RUN = (
-    "**Never run on a GPU**: there are no figures. `scripts/bench --gpu` makes them on a machine with an NVIDIA GPU "
-    "([docs/operations/gpu.md](../docs/operations/gpu.md)).\n"
+    "**Never run on a GPU**: there are no figures of face embedding over batches, of `faiss-gpu` at 1 and 10 million "
+    "faces, or of `cylinders-cuda`. `scripts/bench --gpu` makes them on a machine with an NVIDIA GPU; its document and "
+    "what to look for: [docs/operations/gpu.md](../docs/operations/gpu.md).\n"
 )
 
 #: Part → seconds that it may take, in order; together less than the eight minutes of the whole.

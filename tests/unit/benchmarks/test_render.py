@@ -34,6 +34,7 @@ def test_only_the_last_run_is_shown(tmp_path: Path) -> None:
     assert "## Demonstration" in text
     assert "figure 1.75" in text
     assert "7.25" not in text
+    assert "\nCommand: `scripts/bench --only speed_demo`.\n" in text
 
 
 @pytest.mark.parametrize(("milliseconds", "verdict"), [(1.75, "pass"), (7.25, "**FAIL**")])

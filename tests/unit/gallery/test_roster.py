@@ -1,5 +1,7 @@
 """The roster against a dict of tuples: any history of additions and removals, also with hashes that collide."""
 
+import itertools
+import mmap
 import uuid
 from typing import Any
 
@@ -77,6 +79,46 @@ def test_it_grows_and_empties(moved: int, rng: np.random.Generator, monkeypatch:
     assert not any(roster._pages), "texts of who was removed are gone"
     assert not roster._table._places.any()
     assert not roster._table._before.any()
+
+
+def test_large_arrays_are_never_copied_again() -> None:
+    roster = Roster()
+    roster.add(0, "A", "e0", 1)
+    roster.add(module._MOST_COPIED, "A", "e1", 1)
+    arrays = [roster._kind, roster._next, roster._at, roster._hash]
+    roster.add(20 * module._MOST_COPIED, "A", "e2", 1)
+    for array, now in zip(arrays, (roster._kind, roster._next, roster._at, roster._hash), strict=True):
+        assert now is array
+        assert len(array) == MAX_NUMBER + 1
+    _assert_same(roster, {module._MOST_COPIED * n: ("A", f"e{at}") for at, n in enumerate((0, 1, 20))})
+    roster.add(5, "B", "e3", 2**16)  # more kinds than 16 bits hold
+    assert np.flatnonzero(roster.kinds).tolist() == [0, 5, module._MOST_COPIED, 20 * module._MOST_COPIED]
+    assert roster.kinds[[0, 5]].tolist() == [1, 2**16]
+    roster.add(20 * module._MOST_COPIED + 1, "B", "e4", 2**16)
+    assert len(roster.kinds) == 20 * module._MOST_COPIED + 2
+
+
+@pytest.mark.parametrize("given", [0, 1, 2, 3])
+def test_where_addresses_are_limited_it_doubles(given: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = mmap.mmap, itertools.count()
+
+    def limited(*arguments: Any, **options: Any) -> mmap.mmap:
+        if next(asked) >= given:
+            raise OSError(12, "Cannot allocate memory")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(mmap, "mmap", limited)
+    monkeypatch.setattr(module, "_MOST_COPIED", 1500)
+    roster = Roster()
+    model = {}
+    for step, number in enumerate([7, 999, 1000, 1600, 1999, 2000, 5000, 3, 70_000, 4999, 69_999]):
+        model[number] = (f"S-{step % 3}", f"e{step}")
+        roster.add(number, *model[number], 2**16 if number == 70_000 else 9)
+        _assert_same(roster, model)
+    for number in (999, 5000, 70_000):
+        roster.remove(number)
+        del model[number]
+        _assert_same(roster, model)
 
 
 @given(st.text(max_size=300) | st.uuids().map(str) | st.uuids().map(lambda value: value.hex))

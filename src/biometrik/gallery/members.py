@@ -145,18 +145,17 @@ class Members:
 
     def member(self, number: int, kinds: Kinds) -> Member:
         """Return a member, of its kind among these; raises KeyError where it is none."""
-        if number not in self._roster:
+        kind = kinds[self._roster.kind(number)]
+        if kind is None:
             raise KeyError(number)
-        kind = kinds[int(self._roster.kinds[number])]
-        assert kind is not None
         return Member(*self._roster.texts(number), *kind)
 
-    def names(self, numbers: NDArray[np.int64], kinds: Kinds) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return subject, encounter and galleries of (N,) members; raises KeyError where one is none."""
-        texts = self._roster.texts_of_many(numbers)
-        held = [kind[0] if kind is not None else () for kind in kinds]
-        own = [held[kind] for kind in self._roster.kinds[numbers].tolist()]
-        return [(*text, galleries) for text, galleries in zip(texts, own, strict=True)]
+    def names(self, number: int, kinds: Kinds) -> tuple[str, str, tuple[str, ...]]:
+        """Return subject, encounter and galleries of a member, of its kind among these; KeyError where it is none."""
+        kind = kinds[self._roster.kind(number)]
+        if kind is None:
+            raise KeyError(number)
+        return *self._roster.texts(number), kind[0]
 
     def add(self, number: int, member: Member) -> None:
         """Take in a member, or what changed of its galleries."""

@@ -198,22 +198,15 @@ class Roster:
         offsets = self._at[page * PAGE : (page + 1) * PAGE]
         offsets[offsets > start] -= stop - start
 
+    def kind(self, number: int) -> int:
+        """Return the kind of an encounter, 0 where it is not there."""
+        return int(self._kind.item(number)) if 0 <= number < self._above else 0
+
     def texts(self, number: int) -> tuple[str, str]:
         """Return the subject's and the encounter's id of an encounter that is there."""
         text = self._pages[number // PAGE]
-        subject_id, middle = unpacked(text, int(self._at[number]))
+        subject_id, middle = unpacked(text, self._at.item(number))
         return subject_id, unpacked(text, middle)[0]
-
-    def texts_of_many(self, numbers: NDArray[np.int64]) -> list[tuple[str, str]]:
-        """Return the subject's and the encounter's id of (N,) encounters; raises KeyError for one that is not there."""
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < self._above and self._kind[numbers].all()):
-            raise KeyError("numbers: expected encounters that are there")
-        found = []
-        for page, at in zip((numbers // PAGE).tolist(), self._at[numbers].tolist(), strict=True):
-            text = self._pages[page]
-            subject_id, middle = unpacked(text, at)
-            found.append((subject_id, unpacked(text, middle)[0]))
-        return found
 
     def of_subject(self, subject_id: str) -> list[int]:
         """Return the numbers of a subject's encounters, rising; none where it has none."""

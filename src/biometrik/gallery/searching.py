@@ -1,12 +1,12 @@
 """What can be searched: the indexes and whose features they hold, changed together."""
 
+import itertools
 import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -511,29 +511,23 @@ class Searchable:
         fuse: Fuse,
     ) -> list[tuple[Hit, ...]]:
         # Of (Q, N) encounters, best first. Members that changed since the search began are looked at one by one.
+        rows = numbers.tolist()
         with self._membership:
-            changed = np.full(len(numbers), asked.excluding in sight.changed)
-            if sight.past:
-                changed |= np.isin(numbers, list(sight.past)).any(axis=1)
-            there = np.where(changed[:, None], -1, numbers)
+            excluded = asked.excluding in sight.changed
+            changed = [excluded or not sight.past.keys().isdisjoint(row) for row in rows]
+            there = np.where(np.array(changed)[:, None], -1, numbers) if any(changed) else numbers
             places, counts = self._members.best_of_subjects(there, asked.count, asked.selection, asked.excluding)
-            taken = places >= 0
-            first = np.take_along_axis(numbers, places, axis=1)[taken]
-            names = self._members.names(first, sight.kinds)
-        values = np.take_along_axis(likeness, places, axis=1)[taken].tolist()
-        hits = iter(
-            [
-                Hit(*own, {FACE: Compared(value)}, count)
-                for own, value, count in zip(names, values, counts[taken].tolist(), strict=True)
+            found = [
+                tuple(
+                    Hit(*self._members.names(row[place], sight.kinds), {FACE: Compared(alike[place])}, count)
+                    for place, count in zip(own, held, strict=True)
+                    if place >= 0
+                )
+                for row, alike, own, held in zip(rows, likeness.tolist(), places.tolist(), counts.tolist(), strict=True)
             ]
-        )
-        found = []
-        for row, (slow, taken_here) in enumerate(zip(changed.tolist(), taken.sum(axis=1).tolist(), strict=True)):
-            if slow:
-                own = numbers[row] >= 0
-                found.append(self._grouped(sight, _faces_found(numbers[row][own], likeness[row][own]), asked, fuse))
-            else:
-                found.append(tuple(islice(hits, taken_here)))
+        for n in itertools.compress(range(len(rows)), changed):
+            own = numbers[n] >= 0
+            found[n] = self._grouped(sight, _faces_found(numbers[n][own], likeness[n][own]), asked, fuse)
         return found
 
     def _subjects_of(self, sight: _Sight, numbers: NDArray[np.int64], excluding: str) -> int:

@@ -91,10 +91,10 @@ def run(options: Options) -> Result:
             for thread in threading.enumerate():
                 if thread.name == "biometrik-check":
                     thread.join()
-            calls = _Calls(engine)
+            calls, folder = _Calls(engine), database.resolve().parent
             turns = {
-                "idle cores": _turn(engine, calls, Path(name), busy=0),
-                f"{_BUSY} busy threads": _turn(engine, calls, Path(name), busy=_BUSY),
+                "idle cores": _turn(engine, calls, folder, busy=0),
+                f"{_BUSY} busy threads": _turn(engine, calls, folder, busy=_BUSY),
             }
     figures = {label: _figures(turn) for label, turn in turns.items()}
     bars = tuple(

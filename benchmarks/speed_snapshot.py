@@ -37,8 +37,9 @@ TITLE = "Waiting beside a copy of the database"
 _FACES: Final = 1_000_000
 #: Calls a second, each kind by so many threads.
 _LOAD: Final = {"enrolment": (100, 2), "update": (10, 1), "search": (10, 1)}
-_BEFORE_S: Final = 10.0
+_BEFORE_S: Final = 40.0
 _AFTER_S: Final = 5.0
+_BAR_S: Final = 0.05
 _BUSY: Final = 2
 _SEED: Final = 20_262
 #: Syncs another file on the same disk all the time: what it waits is the disk's doing. Tells (when, how long).
@@ -98,7 +99,7 @@ def run(options: Options) -> Result:
             }
     figures = {label: _figures(turn) for label, turn in turns.items()}
     bars = tuple(
-        Bar(f"longest {kind} beside a copy and just after, {label}", 50, found["ms"]["copy"][kind][2], "ms")
+        Bar(f"longest {kind} beside a copy and just after, {label}", 1000 * _BAR_S, found["ms"]["copy"][kind][2], "ms")
         for label, found in figures.items()
         for kind in ("write", "search")
     )
@@ -110,7 +111,12 @@ def render(run: Mapping[str, Any], plots: Path) -> str:
     """Return tables and a picture."""
     figures, told = run["figures"], run["parameters"]
     rows = [
-        [label, names, *(f"{median:.2f} / {most:.1f} / {longest:.0f}" for median, most, longest in waits.values())]
+        [
+            label,
+            names,
+            *(f"{median:.2f} / {most:.1f} / {longest:.0f}" for median, most, longest in waits.values()),
+            "{}, {}".format(*found["long_writes"][names]),
+        ]
         for label, found in figures.items()
         for names, waits in found["ms"].items()
     ]
@@ -134,9 +140,11 @@ def render(run: Mapping[str, Any], plots: Path) -> str:
 `Engine.snapshot` of a database of {told["faces"]:,} SYNTHETIC faces, for {told["before_s"]:.0f} s before each,
 while it is made, and for {told["after_s"]:.0f} s after; with idle cores, and beside threads that compute all the time
 outside of the interpreter's lock. How long each call took, the median, the 99th percentile and the longest, in ms;
-`sync` is the bare sync of another file on the same disk by another process, all the time: what the disk does.
+`sync` is the bare sync of another file on the same disk by another process, all the time: what the disk does. Long
+writes took more than 50 ms; the second number is how many of them were made while such a sync took half as long or
+more.
 
-{table(["cores", "span", "a write", "a search", "a sync"], rows)}
+{table(["cores", "span", "a write", "a search", "a sync", "long writes"], rows)}
 
 The database is read while it is copied; then the copy is synced and read to its last row. The log grows until the
 copying ends.
@@ -229,6 +237,7 @@ def _figures(turn: _Turn) -> dict[str, Any]:
             name: {kind: _quantiles(_within(waits, *span)) for kind, waits in turn.waits.items()}
             for name, span in spans.items()
         },
+        "long_writes": {name: _long(_in(writes, *span), turn.waits["sync"]) for name, span in spans.items()},
         "copying_s": turn.copied - turn.begun,
         "reading_s": turn.ended - turn.copied,
         "log_bytes": turn.log_bytes,
@@ -240,8 +249,19 @@ def _figures(turn: _Turn) -> dict[str, Any]:
     }
 
 
+def _in(waits: _Waits, start: float, stop: float) -> _Waits:
+    return [(at, took) for at, took in waits if start <= at < stop]
+
+
 def _within(waits: _Waits, start: float, stop: float) -> list[float]:
-    return [took for at, took in waits if start <= at < stop]
+    return [took for _, took in _in(waits, start, stop)]
+
+
+def _long(writes: _Waits, syncs: _Waits) -> tuple[int, int]:
+    # How many there are, and how many of them with the disk as slow for others.
+    found = [(at, took) for at, took in writes if took > _BAR_S]
+    slow = [any(s < at + took and at < s + t and 2 * t >= took for s, t in syncs) for at, took in found]
+    return len(found), sum(slow)
 
 
 def _quantiles(waits: list[float]) -> list[float]:

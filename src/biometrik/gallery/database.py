@@ -477,10 +477,12 @@ class Database:
                 try:
                     yield connection
                 finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    self._move_log(connection)
-                    self._move_log_from(_LOG_PAGES)
+                    try:
+                        if connection.in_transaction:
+                            connection.execute("ROLLBACK")
+                        self._move_log(connection)
+                    finally:
+                        self._move_log_from(_LOG_PAGES)
 
     def _move_log_from(self, pages: int) -> None:
         # How many pages in the log make a commit move them into the file; with 0 none does.

@@ -178,11 +178,15 @@ def test_the_log_that_grew_beside_a_copy_is_moved_by_the_thread_that_copies(
 def test_after_a_copy_that_failed_commits_keep_the_log_short_again(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_descriptor: int) -> None:
+    def fails(_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with closing(SqliteStore.open(path)) as store:
         monkeypatch.setattr(os, "fdatasync", fails)
+        with pytest.raises(StoreUnavailableError, match="Input/output error"):
+            store.snapshot(tmp_path / "copy.db")
+        monkeypatch.undo()
+        monkeypatch.setattr(store._database, "_move_log", fails)
         with pytest.raises(StoreUnavailableError, match="Input/output error"):
             store.snapshot(tmp_path / "copy.db")
         assert store._database._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0] > 0

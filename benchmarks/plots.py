@@ -237,6 +237,28 @@ def latency_over_time(bins: Mapping[str, Sequence[float]], title: str, path: Pat
     _save(figure, path)
 
 
+def longest_over_time(rows: Mapping[str, Sequence[Sequence[float]]], title: str, path: Path) -> None:
+    """Draw how long the slowest call of each second took.
+
+    Parameters
+    ----------
+    rows : mapping
+        Label → (second, milliseconds) of each.
+    title : str
+        Of what, and what the seconds are counted from.
+    path : Path
+        PNG to write.
+    """
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    for colour, (label, found) in zip(_COLOURS, rows.items(), strict=False):
+        axes.plot(*np.array(found).T, color=colour, label=label, linewidth=1)
+    axes.set(xlabel="s", ylabel="ms", title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     # Without the program's name and date: equal figures give equal bytes.

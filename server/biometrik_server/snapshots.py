@@ -24,7 +24,6 @@ from biometrik.gallery.records import Holdings
 from biometrik.gallery.schema import SCHEMA
 from biometrik.types import RequestContext
 from biometrik_server.config import Snapshots
-from biometrik_server.priorities import give_way
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +85,10 @@ class Copier:
     def __init__(self, engine: Engine, settings: Snapshots | None) -> None:
         self._engine = engine
         self._settings = settings
-        # Of its own, so that calls have theirs for the minutes that it may take, and behind those that answer.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot", initializer=give_way)
+        # Of its own, so that calls have theirs for the minutes that it may take. It does not give way by a lower
+        # priority: where others take all cores it would be put off with SQLite's lock or the interpreter's in its
+        # hands, for which writes would wait, and the log would grow for longer.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._begun: _Begun | None = None
         if settings is not None and not settings.folder.is_dir():
             _log.warning("snapshots: the folder is not there; every copy will be refused")

@@ -38,6 +38,7 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
     "calibration": lambda path: plots.calibration(FIGURES, path),
     "no calibration": lambda path: plots.calibration({"plain": FIGURES["plain"] | {"calibration": None}}, path),
     "durations": lambda path: plots.durations({"ours": (2.0, 1.5, 2.5), "theirs": (4.0, 3.5, 5.0)}, "a race", path),
+    "longest": lambda path: plots.longest_over_time({"idle": [(-1, 2.0), (0, 9.0)], "busy": [(0, 5.0)]}, "a day", path),
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from biometrik.errors import (
     DatabaseLockedError,
+    EngineClosedError,
     InvalidInputError,
     StoreDamagedError,
     StoreUnavailableError,
@@ -140,6 +141,80 @@ def test_a_copy_that_cannot_be_synced_is_not_there(path: Path, tmp_path: Path, m
             store.snapshot(tmp_path / "copy.db")
         monkeypatch.undo()
         assert store.snapshot(tmp_path / "copy.db").subjects == 6
+
+
+def test_the_log_that_grew_beside_a_copy_is_moved_by_the_thread_that_copies(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "office.db-wal"
+    commits: list[int] = []
+    fdatasync = os.fdatasync
+
+    with closing(SqliteStore.open(path)) as store:
+        (limit,) = store._database._writer.execute("PRAGMA wal_autocheckpoint").fetchone()
+
+        def between(descriptor: int) -> None:
+            fdatasync(descriptor)
+            commits.append(store._database._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+            if len(commits) == 1:
+                for seed in range(100, 300):
+                    store.enroll(_new(f"later-{seed}", seed))
+
+        monkeypatch.setattr(os, "fdatasync", between)
+        assert store.snapshot(tmp_path / "copy.db").subjects == 6
+        monkeypatch.undo()
+        assert set(commits) == {0}  # no commit moves anything meanwhile
+        grown = log.stat().st_size
+        assert grown > 4096 * limit
+        with closing(sqlite3.connect(path)) as shell:
+            _, logged, moved = shell.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        assert moved == logged > limit
+        store.enroll(_new("last", 300))
+        assert log.stat().st_size == grown  # written from its beginning again
+        assert store._database._writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (limit,)
+        assert len(store.subjects(limit=1000)) == 207
+
+
+def test_after_a_copy_that_failed_commits_keep_the_log_short_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with closing(SqliteStore.open(path)) as store:
+        monkeypatch.setattr(os, "fdatasync", fails)
+        with pytest.raises(StoreUnavailableError, match="Input/output error"):
+            store.snapshot(tmp_path / "copy.db")
+        monkeypatch.undo()
+        monkeypatch.setattr(store._database, "_move_log", fails)
+        with pytest.raises(StoreUnavailableError, match="Input/output error"):
+            store.snapshot(tmp_path / "copy.db")
+        assert store._database._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0] > 0
+        assert store.erase("A-1").encounters == 1
+
+
+def test_closing_waits_for_a_copy(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore.open(path)
+    copying, go_on = threading.Event(), threading.Event()
+    sync_file = database_file.sync_file
+
+    def slow(file: Path) -> None:
+        copying.set()
+        assert go_on.wait(30)
+        sync_file(file)
+
+    monkeypatch.setattr("biometrik.gallery.database.sync_file", slow)
+    with ThreadPoolExecutor(2) as pool:
+        copy = pool.submit(store.snapshot, tmp_path / "copy.db")
+        assert copying.wait(30)
+        closed = pool.submit(store.close)
+        with pytest.raises(TimeoutError):
+            closed.result(timeout=0.1)
+        go_on.set()
+        closed.result(timeout=30)
+        assert copy.result(timeout=30).subjects == 6
+    with pytest.raises(EngineClosedError):
+        store.snapshot(tmp_path / "another.db")
 
 
 def test_an_erasure_waits_for_a_copy_and_a_write_does_not(

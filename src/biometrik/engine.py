@@ -999,7 +999,8 @@ class Engine:
         finally:
             with self._idle:
                 self._calls -= 1
-                self._idle.notify_all()
+                if self._closed:
+                    self._idle.notify_all()
 
     def _prepared(self, records: Sequence[ImportRecord]) -> Sequence[Prepared]:
         # What cannot be prepared is left as it is: storing it says what is wrong. One bad record is bad alone.

@@ -275,5 +275,8 @@ class Recognition:
         assert not isinstance(sample, FaceImage | FingerprintImage)
         if isinstance(sample, Template):
             self.check(sample)
-            self.features([sample])
+            if sample.modality is Modality.FACE:
+                self.face.embeddings([sample])
+            else:
+                self.finger.minutiae(sample)
         return as_it_is(sample)

@@ -999,8 +999,7 @@ class Engine:
         finally:
             with self._idle:
                 self._calls -= 1
-                if self._closed:
-                    self._idle.notify_all()
+                self._idle.notify_all()
 
     def _prepared(self, records: Sequence[ImportRecord]) -> Sequence[Prepared]:
         # What cannot be prepared is left as it is: storing it says what is wrong. One bad record is bad alone.

@@ -56,8 +56,8 @@ ThenAll: TypeAlias = Callable[[Sequence[tuple[Draft, Change | Declined]]], objec
 _NO_FEATURES: Final = Features()
 
 
-#: Ids of encounters, UUIDs of version 4, that nobody has yet. Many are drawn at a time: at each drawing the interpreter is
-#: let go, and a thread that has to get it back among many waits.
+#: Ids of encounters, UUIDs of version 4, that nobody has yet. Many are drawn at a time: each drawing lets the
+#: interpreter go, and a thread that has to get it back among many waits.
 _ids: Final[list[str]] = []
 _IDS_DRAWN: Final = 256
 

@@ -76,6 +76,16 @@ def calibration(variants: Mapping[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
+def rates(found: Mapping[str, Sequence[float]], unit: str, title: str, path: Path) -> None:
+    """Draw rates as bars, each with its quartiles: name → median, lower, upper."""
+    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES)
+    median, low, high = (np.array(values) for values in zip(*found.values(), strict=True))
+    axes.bar(list(found), median, yerr=[median - low, high - median], color=_COLOURS[: len(found)], capsize=4)
+    axes.set(ylabel=unit, title=title)
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    _save(figure, path)
+
+
 def discards(
     curves: Mapping[str, Sequence[float]], discarded: Sequence[float], names: Sequence[str], path: Path
 ) -> None:

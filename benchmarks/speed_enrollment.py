@@ -2,22 +2,31 @@
 
 A third in turn is the floor: as many threads as there are callers, which only ask one writing thread to commit rows
 that are ready, and wait for it. It has neither templates nor checks, ids, an index or answers: what it costs over bare
-SQLite, every engine pays that gives each caller a thread of one interpreter.
+SQLite, every engine pays that gives each caller a thread of one interpreter. A fourth, the bearing floor, also does
+what no engine can leave undone for a template that it is to keep and to answer again, in as few lines as it takes. A
+fifth does that in one thread, without any hand-over.
 """
 
+import hashlib
+import json
+import math
 import queue
 import sqlite3
 import statistics
 import tempfile
 import threading
 import time
+import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from benchmarks import plots
 from benchmarks.history import Bar, Result
 from benchmarks.options import Options
 from benchmarks.race import quartiles
@@ -30,6 +39,8 @@ from biometrik.types import Modality, RequestContext, Template
 
 TITLE = "Durable enrolment"
 
+T = TypeVar("T")
+
 _SEED: Final = 2026
 _CALLERS: Final = 32
 #: Rows that bare SQLite commits together.
@@ -40,6 +51,14 @@ _EACH: Final = 16
 _DELAY_S: Final = 0.005
 _DELAYED_ROUNDS: Final = 5
 _ALONE: Final = 48
+#: What the picture calls those that take turns.
+_LABELS: Final = {
+    "bare": "bare SQLite",
+    "floor": "floor",
+    "alone": "alone",
+    "bearing": "bearing floor",
+    "engine": "engine",
+}
 _TABLES: Final = {
     "subjects": 3,
     "encounters": 9,
@@ -54,7 +73,15 @@ _TABLES: Final = {
 def run(options: Options) -> Result:
     """Enrol with many callers, write the same rows bare and by the floor; then enrol on a slow disk, many and one."""
     config = EngineConfig(models=ModelParameters(cache=options.cache))
-    rates: dict[str, list[float]] = {"engine": [], "bare": [], "floor": [], "one": [], "many": []}
+    rates: dict[str, list[float]] = {
+        "engine": [],
+        "bare": [],
+        "floor": [],
+        "bearing": [],
+        "alone": [],
+        "one": [],
+        "many": [],
+    }
     groups: list[float] = []
     # Beside the repository and not in the folder for temporary files, which may be in memory.
     with tempfile.TemporaryDirectory(dir=options.cache.parent, prefix=".speed_enrollment-") as made:
@@ -63,6 +90,8 @@ def run(options: Options) -> Result:
             Engine.open(folder / "office.db", config) as engine,
             _bare(folder / "bare.db") as bare,
             _bare(folder / "floor.db") as floor,
+            _bare(folder / "bearing.db") as bearing,
+            _bare(folder / "alone.db") as alone,
         ):
             draw = _Templates(engine.model_contract_id)
             size = _CALLERS * _EACH
@@ -72,10 +101,12 @@ def run(options: Options) -> Result:
                 "engine": lambda _rows: _enroll(engine, draw, _CALLERS, _EACH),
                 "bare": lambda rows: _write(bare, rows),
                 "floor": lambda rows: _hand_over(floor, rows),
+                "bearing": lambda _rows: _bear(bearing, draw(size)),
+                "alone": lambda _rows: _bear_alone(alone, draw(size)),
             }
             names = list(contestants)
             for turn in range(options.rounds):
-                for name in (names[turn % 3 :] + names)[:3]:
+                for name in (names[turn % len(names) :] + names)[: len(names)]:
                     rates[name].append(size / contestants[name](rows))
                 rows = _renumbered(rows, size)
             with _slow_disk(engine) as commits:
@@ -87,17 +118,21 @@ def run(options: Options) -> Result:
     return _result(rates, groups)
 
 
-def render(run: Mapping[str, Any], _folder: Path) -> str:
-    """Return a table of rates."""
+def render(run: Mapping[str, Any], folder: Path) -> str:
+    """Return a table of rates, and a picture of those in turns."""
     figures, given = run["figures"], run["parameters"]
     names = {
         "engine": f"`Engine.enroll`, {given['callers']} callers",
         "bare": f"bare SQLite, the same tables, {given['group']} rows a commit",
         "floor": f"{given['callers']} threads that hand ready rows to one that commits them",
+        "bearing": "the same, with what no engine can leave undone",
+        "alone": f"that, by one thread without a hand-over, {given['group']} rows a commit",
         "one": f"`Engine.enroll`, one caller, {1e3 * given['delay_s']:g} ms more a sync",
         "many": f"`Engine.enroll`, {given['callers']} callers, {1e3 * given['delay_s']:g} ms more a sync",
     }
     rates = figures["rates"]
+    shown = {label: rates[name] for name, label in _LABELS.items() if name in rates}
+    plots.rates(shown, "enrolments a second", TITLE, folder / "speed_enrollment.png")
     rows = [[what, "{:,.0f} ({:,.0f} – {:,.0f})".format(*rates[name])] for name, what in names.items() if name in rates]
     return f"""One ready face template each, with a transaction id; acknowledged means synced and findable. The engine
 and bare SQLite take turns in one process on one disk, {given["each"] * given["callers"]} enrolments a turn. Enrolments
@@ -108,6 +143,8 @@ a second, median (quartiles):
 Of each pair of turns, the engine's rate is {figures["ratio"][0]:.2f} ({figures["ratio"][1]:.2f} –
 {figures["ratio"][2]:.2f}) of the bare one's.{_of_floor(figures)}
 With the slow sync, {figures["group"]:.1f} enrolments share one.
+
+![Enrolments a second](plots/speed_enrollment.png)
 """
 
 
@@ -115,10 +152,20 @@ def _of_floor(figures: Mapping[str, Any]) -> str:
     if "floor" not in figures:  # a record from before there was one
         return ""
     floor, engine = (f"{row[0]:.2f} ({row[1]:.2f} – {row[2]:.2f})" for row in (figures["floor"], figures["of_floor"]))
-    return (
+    said = (
         f" The\nthreads that hand over rows, and do nothing else, reach {floor} of it; with that the\nhand-over alone"
         f" costs what lies between. The engine's rate is {engine} of theirs."
     )
+    if "bearing" in figures:
+        bearing, alone, own = (
+            "{:.2f} ({:.2f} – {:.2f})".format(*figures[name]) for name in ("bearing", "alone", "of_bearing")
+        )
+        said += (
+            "\nThreads that also do what no engine can leave undone (serial form and check of the template, digest, id,"
+            f"\ntime, event and answer as JSON, checksums of rows) reach {bearing} of bare SQLite, and one thread"
+            f"\nthat does it without a hand-over {alone}. The engine's rate is {own} of the former."
+        )
+    return said
 
 
 def _result(rates: Mapping[str, Sequence[float]], groups: Sequence[float]) -> Result:
@@ -131,6 +178,9 @@ def _result(rates: Mapping[str, Sequence[float]], groups: Sequence[float]) -> Re
         "ratio": list(ratio),
         "floor": list(of("floor", "bare")),
         "of_floor": list(of("engine", "floor")),
+        "bearing": list(of("bearing", "bare")),
+        "alone": list(of("alone", "bare")),
+        "of_bearing": list(of("engine", "bearing")),
         "gain": list(gain),
         "group": statistics.median(groups),
     }
@@ -243,32 +293,101 @@ def _commit(bare: sqlite3.Connection, rows: Rows, first: int, last: int) -> None
 
 
 def _hand_over(bare: sqlite3.Connection, rows: Rows) -> float:
+    return _asked(
+        len(rows["subjects"]),
+        lambda _: None,
+        lambda done, group: _commit(bare, rows, done, done + len(group)),
+    )
+
+
+def _bear(bare: sqlite3.Connection, people: Sequence[tuple[str, Template]]) -> float:
+    first = _next_number(bare)
+    return _asked(
+        len(people),
+        lambda n: _borne(*people[n]),
+        lambda done, group: _commit(bare, _rows_of(first + done, group), 0, len(group)),
+    )
+
+
+def _bear_alone(bare: sqlite3.Connection, people: Sequence[tuple[str, Template]]) -> float:
+    first = _next_number(bare)
+    start = time.perf_counter()
+    for done in range(0, len(people), _GROUP):
+        _commit(bare, _rows_of(first + done, [_borne(*row) for row in people[done : done + _GROUP]]), 0, _GROUP)
+    return time.perf_counter() - start
+
+
+def _next_number(bare: sqlite3.Connection) -> int:
+    return int(bare.execute("SELECT coalesce(max(number), 0) + 1 FROM encounters").fetchone()[0])
+
+
+def _borne(subject_id: str, template: Template) -> tuple[str, bytes, str, str, str]:
+    # What a caller's thread has to do: refuse what is no vector of length 1, and make digest, id and time.
+    vector = np.frombuffer(template.payload, dtype="<f4")
+    length = float(vector @ vector)
+    assert math.isfinite(length)
+    assert length < 1.001
+    sealed = template.to_bytes()
+    digest = hashlib.sha256(subject_id.encode() + sealed).hexdigest()
+    return subject_id, sealed, digest, uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _rows_of(first: int, group: Sequence[tuple[str, bytes, str, str, str]]) -> Rows:
+    # What can only be made by who numbers the rows: them, their checksums, events and answers.
+    rows: Rows = {name: [] for name in _TABLES}
+    for n, (subject_id, sealed, digest, encounter_id, at) in enumerate(group, start=first):
+        details = json.dumps({"station_ref": "gate 4", "galleries": '["default"]', "templates": "1"})
+        encounter = {
+            "encounter_id": encounter_id,
+            "subject_id": subject_id,
+            "status": "ACTIVE",
+            "galleries": ["default"],
+            "created_at": at,
+            "templates": 1,
+            "traits": [{"modality": "face", "position": 0}],
+            "missing": [],
+        }
+        answer = json.dumps({"event": n + 1, "number": n, "encounter": encounter, "note": ""})
+        rows["templates"].append((n, sealed))
+        for name, row in (
+            ("subjects", (subject_id, at)),
+            ("encounters", (n, encounter_id, subject_id, "ACTIVE", at, 1, '["face"]', "[]")),
+            ("encounter_galleries", (n, 1)),
+            ("encounter_templates", (n, 0, n, len(sealed))),
+            ("events", (n + 1, at, "ENROLLED", subject_id, encounter_id, details)),
+            ("transactions", (f"t-{subject_id}", digest, answer)),
+        ):
+            rows[name].append((*row, zlib.crc32(f"{name}{row!a}".encode())))
+    return rows
+
+
+def _asked(count: int, prepare: Callable[[int], T], commit: Callable[[int, Sequence[T]], None]) -> float:
     # Seconds from the first call to the last answer. The queue and the locks are the interpreter's own, in C.
-    count = len(rows["subjects"])
-    asking: queue.SimpleQueue[threading.Lock] = queue.SimpleQueue()
+    asking: queue.SimpleQueue[tuple[T, threading.Lock]] = queue.SimpleQueue()
     start_together = threading.Barrier(_CALLERS + 2)
 
-    def call() -> None:
+    def call(caller: int) -> None:
         answered = threading.Lock()
         answered.acquire()
         start_together.wait()
-        for _ in range(count // _CALLERS):
-            asking.put(answered)
+        for n in range(caller, count, _CALLERS):
+            asking.put((prepare(n), answered))
             answered.acquire()
 
-    def commit() -> None:
+    def write() -> None:
         start_together.wait()
         done = 0
         while done < count:
             group = [asking.get()]
             while not asking.empty():
                 group.append(asking.get())
-            _commit(bare, rows, done, done + len(group))
+            commit(done, [made for made, _ in group])
             done += len(group)
-            for answered in group:
+            for _, answered in group:
                 answered.release()
 
-    threads = [threading.Thread(target=work) for work in (*[call] * _CALLERS, commit)]
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(_CALLERS)]
+    threads.append(threading.Thread(target=write))
     for thread in threads:
         thread.start()
     start_together.wait()

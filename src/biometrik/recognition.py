@@ -278,5 +278,5 @@ class Recognition:
             if sample.modality is Modality.FACE:
                 self.face.embeddings([sample])
             else:
-                self.features([sample])
+                self.finger.minutiae(sample)
         return as_it_is(sample)

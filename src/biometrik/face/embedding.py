@@ -142,7 +142,8 @@ def from_templates(templates: Sequence[Template], dimension: int) -> NDArray[np.
             raise TemplateFormatError(f"template: expected a face embedding of {dimension} values")
         row[:] = np.frombuffer(template.payload, dtype="<f4")
     # In float64 the squares of finite float32 values cannot overflow, so the sum tells both faults at once.
-    square = float(np.einsum("nd,nd->n", rows, rows, dtype=np.float64).max(initial=0.0))
+    wide = rows.astype(np.float64)
+    square = float(np.vecdot(wide, wide).max(initial=0.0))
     if not math.isfinite(square):
         raise TemplateFormatError("template: the embedding holds values that are not finite")
     if square > (1 + _LENGTH_TOLERANCE) ** 2:

@@ -10,5 +10,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def kernel(function: F) -> F:
     """Compile a private kernel, which trusts its input; without numba's run-time: it cannot allocate."""
+    return _compiled(function, nogil=True)
+
+
+def brief_kernel(function: F) -> F:
+    """Compile as :func:`kernel`, for what takes less time than another thread to take the interpreter over."""
+    return _compiled(function, nogil=False)
+
+
+def _compiled(function: F, *, nogil: bool) -> F:
     compile_: Any = njit
-    return cast(F, compile_(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast(F, compile_(cache=True, nogil=nogil, error_model="numpy", _nrt=False)(function))

@@ -412,7 +412,7 @@ class Database:
 
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _commit(self, group: Sequence[_Write[Any, Any]], before_sync: Callable[[], None]) -> None:
+    def _commit(self, group: Sequence[_Write[Any, Any]]) -> None:
         committed: list[sqlite3.Cursor] = []
         try:
             with self._translated():
@@ -422,7 +422,6 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 for _, alike in groupby(group, key=attrgetter("work")):
                     self._attempt(list(alike))
-                before_sync()
                 # One step for the interpreter, so that an interruption is known to come before or after.
                 committed.extend(map(self._writer.execute, ("COMMIT",)))
         except BaseException as error:

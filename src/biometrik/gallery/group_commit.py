@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -35,24 +35,17 @@ class GroupCommit(Generic[W]):
     Parameters
     ----------
     commit : callable
-        Commits a group, one at a time, and calls its second argument when only the sync is left. It tells each write
-        how it went, also where it raises: what it raises, only the thread that leads gets.
+        Commits a group, one at a time. It tells each write how it went, also where it raises: what it raises, only the
+        thread that leads gets.
     follow : callable
-        Does what follows the commit of a group, for one group at a time and in the order of their commits, while the
-        next group is committed.
+        Does what follows the commit of a group, before the next group is begun.
     """
 
-    def __init__(
-        self, commit: Callable[[Sequence[W], Callable[[], None]], None], follow: Callable[[Sequence[W]], None]
-    ) -> None:
+    def __init__(self, commit: Callable[[Sequence[W]], None], follow: Callable[[Sequence[W]], None]) -> None:
         self._commit = commit
         self._follow = follow
-        self._lead = Lock()  # who holds it commits
-        self._after = Lock()  # who holds it does what follows; taken before the lead is given up, which keeps the order
+        self._lead = Lock()  # who holds it commits, and does what follows
         self._waiting: deque[_Place[W]] = deque()
-        self._computing = False  # a leader is busy, with the interpreter and not yet with the disk
-        self._ended: list[_Place[W]] = []  # done, and asleep until it is
-        self._guard = Lock()  # over these two
 
     def submit(self, write: W) -> None:
         """Return when the write has been through ``commit`` and ``follow``.
@@ -77,48 +70,29 @@ class GroupCommit(Generic[W]):
     def alone(self) -> Iterator[None]:
         """Wait until no group is under way, and let none begin meanwhile."""
         try:
-            with self._lead, self._after:
+            with self._lead:
                 yield
         finally:
             self._wake_next()
 
     def _lead_group(self) -> None:
-        # Called with the lead.
+        # Called with the lead. What follows is not left for the time of the next commit: two threads that compute at
+        # once take the interpreter from each other at every statement, which costs more than the disk's time saves.
         group: list[_Place[W]] = []
-        writes: list[W] = []
         try:
-            with ExitStack() as ended:
-                try:
-                    with self._guard:
-                        self._computing = True
-                    while self._waiting:
-                        group.append(self._waiting.popleft())
-                    if not group:
-                        return  # another leader took this thread's write along
-                    writes.extend(place.write for place in group)
-                    self._commit(writes, self._wake_ended)
-                    ended.enter_context(self._after)
-                finally:
-                    self._wake_ended()
-                    self._lead.release()
-                    self._wake_next()
+            while self._waiting:
+                group.append(self._waiting.popleft())
+            if group:  # else another leader took this thread's write along
+                writes = [place.write for place in group]
+                self._commit(writes)
                 self._follow(writes)
         finally:
             for place in group:
                 place.done = True
-            # Threads that go on to their next write would take the interpreter from the leader of the next group, and
-            # then have nothing to do while the disk is busy. So they sleep until it is.
-            with self._guard:
-                self._ended += group
-            if not self._computing:
-                self._wake_ended()
-
-    def _wake_ended(self) -> None:
-        with self._guard:
-            self._computing = False
-            ended, self._ended = self._ended, []
-        for place in ended:
-            place.wake()
+            for place in group:
+                place.wake()
+            self._lead.release()
+            self._wake_next()
 
     def _wake_next(self) -> None:
         # After giving up the lead, so that nobody who failed to get it meanwhile is left asleep.

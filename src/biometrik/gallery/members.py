@@ -159,12 +159,20 @@ class Members:
 
     def add(self, number: int, member: Member) -> None:
         """Take in a member, or what changed of its galleries."""
-        if number in self._roster:
-            self.remove(number)
+        self.add_all([(number, member)])
+
+    def add_all(self, members: Sequence[tuple[int, Member]]) -> None:
+        """Take in several members, one or more, each as :meth:`add` does."""
+        for number, _ in members:
+            if number in self._roster:
+                self.remove(number)
         self._selections.clear()
-        kind = self._number_of((member.galleries, member.shown))
-        self._roster.add(number, member.subject_id, member.encounter_id, kind)
-        self._held[kind] += 1
+        kinds = [self._number_of((member.galleries, member.shown)) for _, member in members]
+        self._roster.add_all(
+            [(n, own.subject_id, own.encounter_id, kind) for (n, own), kind in zip(members, kinds, strict=True)]
+        )
+        for kind in kinds:
+            self._held[kind] += 1
 
     def remove(self, number: int) -> None:
         """Forget a member; raises KeyError where it is none."""

@@ -7,6 +7,7 @@ through a hash table (:mod:`biometrik.gallery.subject_table`): each subject has 
 """
 
 import mmap
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -165,17 +166,24 @@ class Roster:
         InvalidInputError
             The number is beyond what a roster holds.
         """
-        if not 0 <= number <= MAX_NUMBER:
-            raise InvalidInputError(f"number: expected 0..{MAX_NUMBER}, got {number}; export into a new database")
-        subject = packed(subject_id)
-        self._make_room(number, 1, kind)
-        page, _ = divmod(number, PAGE)
-        self._at[number] = len(self._pages[page])
-        self._pages[page] += subject + packed(encounter_id)
-        self._hash[number] = hash(subject) & _HASH
-        self._kind[number] = kind
-        self._encounters += 1
-        self._join(number, subject)
+        self.add_all([(number, subject_id, encounter_id, kind)])
+
+    def add_all(self, encounters: Sequence[tuple[int, str, str, int]]) -> None:
+        """Take in several encounters, one or more, each as :meth:`add` does: room is made once."""
+        numbers = [number for number, *_ in encounters]
+        for number in numbers:
+            if not 0 <= number <= MAX_NUMBER:
+                raise InvalidInputError(f"number: expected 0..{MAX_NUMBER}, got {number}; export into a new database")
+        self._make_room(max(numbers), len(numbers), max(kind for *_, kind in encounters))
+        for number, subject_id, encounter_id, kind in encounters:
+            subject = packed(subject_id)
+            page = number // PAGE
+            self._at[number] = len(self._pages[page])
+            self._pages[page] += subject + packed(encounter_id)
+            self._hash[number] = hash(subject) & _HASH
+            self._kind[number] = kind
+            self._encounters += 1
+            self._join(number, subject)
 
     def remove(self, number: int) -> None:
         """Forget an encounter that is there."""

@@ -45,6 +45,8 @@ _FACE_ALONE: Final = shown_by(Features(np.empty(0, dtype=np.float32)))
 _TOGETHER: Final = 64
 #: Faces that are asked for at first where all that are alike are wanted: most have none but their own.
 _NEIGHBOURS: Final = 8
+#: Encounters whose members are taken in at a time: searches take turns with them.
+_PUT: Final = 64
 #: Faces that may be on their way to the index at once: many times the threads that a service writes with.
 _BEING_WRITTEN: Final = 1024
 
@@ -292,7 +294,7 @@ class Searchable:
                 return
             if features and _searchable(change.encounter):
                 if change.number in self._members:
-                    self._put(change.number, _member(change.encounter, features))
+                    self._put([(change.number, _member(change.encounter, features))])
                 else:
                     self._add([(change.number, change.encounter, features)])
             elif change.number in self._members:
@@ -558,11 +560,12 @@ class Searchable:
                     break
         return tuple(hits.values())
 
-    def _put(self, number: int, member: Member) -> None:
+    def _put(self, members: Sequence[tuple[int, Member]]) -> None:
         with self._membership:
             for sight in self._sights:
-                sight.keep(member.subject_id)
-            self._members.add(number, member)
+                for _, member in members:
+                    sight.keep(member.subject_id)
+            self._members.add_all(members)
 
     def _add(self, encounters: Sequence[tuple[int, Encounter, Features]]) -> None:
         # The order of the indexes matters to `reload` after an interruption: only prints can be cleared.
@@ -571,8 +574,9 @@ class Searchable:
         if faces:
             numbers = np.array([number for number, _ in faces], dtype=np.int64)
             self._index.add(numbers, np.stack([vector for _, vector in faces]))
-        for number, encounter, features in encounters:
-            self._put(number, _member(encounter, features))
+        for start in range(0, len(encounters), _PUT):
+            part = encounters[start : start + _PUT]
+            self._put([(number, _member(encounter, features)) for number, encounter, features in part])
 
     def _forget(self, numbers: Collection[int]) -> None:
         gone = np.fromiter(numbers, np.int64, len(numbers))

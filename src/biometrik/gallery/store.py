@@ -1,6 +1,7 @@
 """What is kept of enrolled people, and the log of every change: the plug-in interface of stores."""
 
 import abc
+import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -55,7 +56,25 @@ ThenAll: TypeAlias = Callable[[Sequence[tuple[Draft, Change | Declined]]], objec
 _NO_FEATURES: Final = Features()
 
 
+#: Ids of encounters, UUIDs of version 4, that nobody has yet. Many are drawn at a time: each drawing lets the
+#: interpreter go, and a thread that has to get it back among many waits.
+_ids: Final[list[str]] = []
+_IDS_DRAWN: Final = 256
+
+
 def _nothing(_: object) -> None: ...
+
+
+def _new_id() -> str:
+    while True:
+        try:
+            return _ids.pop()
+        except IndexError:
+            drawn = os.urandom(16 * _IDS_DRAWN)
+            _ids.extend(uuid.UUID(bytes=drawn[at : at + 16], version=4).hex for at in range(0, len(drawn), 16))
+
+
+os.register_at_fork(after_in_child=_ids.clear)  # they are the parent's
 
 
 class Store(abc.ABC):
@@ -146,7 +165,7 @@ class Store(abc.ABC):
         Encounters of several threads are written together, but one that is refused is refused alone. Of those with the
         same ``then``, it is given several at once. ``features`` are for it, and are not stored.
         """
-        encounter_id = uuid.uuid4().hex
+        encounter_id = _new_id()
         sealed = tuple(
             self._protection.seal(template.to_bytes(), _place(encounter_id, ordinal))
             for ordinal, template in enumerate(new.templates)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from biometrik.gallery.compiling import kernel
+from biometrik.gallery.compiling import brief_kernel, kernel
 
 _LEAST_PLACES: Final = 64
 #: Subjects a place at most: a look-up ends after four looks.
@@ -105,7 +105,7 @@ def _home(hashed: np.uint32, places: int) -> Any:
     return np.int64((np.uint64(hashed) * np.uint64(places)) >> np.uint64(32))
 
 
-@kernel
+@brief_kernel
 def _next_place(places: NDArray[np.uint32], hashes: NDArray[np.uint32], hashed: int | np.int64, place: int) -> int:
     # From a place on, the first whose encounter has this hash, or the first free one.
     while places[place] != 0 and hashes[places[place] - 1] != hashed:

@@ -5,6 +5,7 @@ import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from biometrik.errors import (
@@ -36,6 +37,9 @@ from biometrik.types import (
 
 # --- rows and their checksums ------------------------------------------------------------------------------------
 
+#: Most rows that one statement inserts.
+_TOGETHER: Final = 16
+
 
 def insert(connection: sqlite3.Connection, table: str, row: tuple[object, ...]) -> None:
     """Insert a row and its checksum."""
@@ -44,10 +48,21 @@ def insert(connection: sqlite3.Connection, table: str, row: tuple[object, ...]) 
 
 def insert_all(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows, each with its checksum."""
-    if rows:
-        places = ", ".join("?" * (len(rows[0]) + 1))
-        checked = [(*row, _crc(table, row)) for row in rows]
-        connection.executemany(f"INSERT INTO {table} VALUES ({places})", checked)
+    _write_rows(connection, table, [(*row, _crc(table, row)) for row in rows])
+
+
+def _write_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    # A statement for up to _TOGETHER rows, and not executemany, which lets the interpreter go at each row: among
+    # threads that want it, that is a switch a row. Powers of two, so that few statements are prepared.
+    start, count = 0, _TOGETHER
+    while start < len(rows):
+        while count > len(rows) - start:
+            count //= 2
+        part = rows[start : start + count]
+        places = f"({', '.join('?' * len(part[0]))})"
+        values = ", ".join([places] * count)
+        connection.execute(f"INSERT INTO {table} VALUES {values}", [value for row in part for value in row])
+        start += count
 
 
 def rows(
@@ -216,9 +231,16 @@ def encounter_row(number: int, encounter: Encounter) -> tuple[object, ...]:
         encounter.status.value,
         text(encounter.created_at),
         encounter.templates,
-        json.dumps([trait.name for trait in encounter.traits]),
-        json.dumps([(row.position, row.reason.value, row.permanent) for row in encounter.missing]),
+        _names(encounter.traits),
+        json.dumps([(row.position, row.reason.value, row.permanent) for row in encounter.missing])
+        if encounter.missing
+        else "[]",
     )
+
+
+@lru_cache(maxsize=64)  # most encounters show what others do
+def _names(traits: tuple[Trait, ...]) -> str:
+    return json.dumps([trait.name for trait in traits])
 
 
 # --- templates: rows that never move, see schema.py --------------------------------------------------------------
@@ -236,7 +258,7 @@ def keep_templates(connection: sqlite3.Connection, templates: Sequence[tuple[int
         first = _new_slot(connection)
         slots = range(first, first + len(templates))
         new = [(slot, data) for slot, (_, _, data) in zip(slots, templates, strict=True)]
-        connection.executemany("INSERT INTO templates VALUES (?, ?)", new)
+        _write_rows(connection, "templates", new)
     held = [(*where, slot, len(data)) for slot, (*where, data) in zip(slots, templates, strict=True)]
     insert_all(connection, "encounter_templates", held)
 

@@ -37,6 +37,7 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
     "similarities": lambda path: plots.similarities(FIGURES["plain"], path),
     "calibration": lambda path: plots.calibration(FIGURES, path),
     "no calibration": lambda path: plots.calibration({"plain": FIGURES["plain"] | {"calibration": None}}, path),
+    "rates": lambda path: plots.rates({"ours": (2.0, 1.5, 2.5), "theirs": (4.0, 3.5, 5.0)}, "a second", "a race", path),
     "durations": lambda path: plots.durations({"ours": (2.0, 1.5, 2.5), "theirs": (4.0, 3.5, 5.0)}, "a race", path),
     "longest": lambda path: plots.longest_over_time({"idle": [(-1, 2.0), (0, 9.0)], "busy": [(0, 5.0)]}, "a day", path),
 }

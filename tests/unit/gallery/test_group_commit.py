@@ -1,7 +1,7 @@
 """Who leads, who is taken along, and who is woken when something goes wrong."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -20,7 +20,7 @@ class _Disk:
         self.under_way = threading.Semaphore(0)
         self.let = threading.Semaphore(0)
 
-    def commit(self, group: Sequence[int], _: Callable[[], None]) -> None:
+    def commit(self, group: Sequence[int]) -> None:
         self.under_way.release()
         assert self.let.acquire(timeout=30)
         self.groups.append(list(group))
@@ -37,7 +37,7 @@ def _submitted(commits: GroupCommit[int], pool: ThreadPoolExecutor, writes: Sequ
 
 def test_a_lone_writer_commits_by_itself() -> None:
     groups: list[list[int]] = []
-    commits = GroupCommit[int](lambda group, _: groups.append(list(group)), _nothing)
+    commits = GroupCommit[int](lambda group: groups.append(list(group)), _nothing)
     for write in range(3):
         commits.submit(write)
     assert groups == [[0], [1], [2]]
@@ -62,7 +62,7 @@ def test_who_comes_during_a_commit_shares_the_next_one() -> None:
 
 def test_all_of_many_writers_get_through_in_their_order() -> None:
     written: list[tuple[int, int]] = []
-    commits = GroupCommit[tuple[int, int]](lambda group, _: written.extend(group), _nothing)
+    commits = GroupCommit[tuple[int, int]](written.extend, _nothing)
 
     def work(worker: int) -> None:
         for number in range(200):
@@ -78,8 +78,8 @@ def test_all_of_many_writers_get_through_in_their_order() -> None:
 def test_a_commit_that_raises_raises_in_its_leader_and_lets_the_next_go_on() -> None:
     disk = _Disk()
 
-    def commit(group: Sequence[int], before_sync: Callable[[], None]) -> None:
-        disk.commit(group, before_sync)
+    def commit(group: Sequence[int]) -> None:
+        disk.commit(group)
         if 0 in group:
             raise KeyboardInterrupt
 
@@ -95,29 +95,26 @@ def test_a_commit_that_raises_raises_in_its_leader_and_lets_the_next_go_on() -> 
     assert disk.groups == [[0], [1]]
 
 
-def test_what_follows_one_group_is_done_while_the_next_is_committed_and_in_their_order() -> None:
+def test_what_follows_one_group_is_done_before_the_next_is_begun() -> None:
     steps: list[tuple[str, int]] = []
-    next_is_committed = threading.Event()
-
-    def commit(group: Sequence[int], _: Callable[[], None]) -> None:
-        steps.extend(("committed", write) for write in group)
-        if 1 in group:
-            next_is_committed.set()
+    following = threading.Event()
+    go_on = threading.Event()
 
     def follow(group: Sequence[int]) -> None:
-        if 0 in group:
-            assert next_is_committed.wait(30)
+        following.set()
+        assert go_on.wait(30)
         steps.extend(("followed", write) for write in group)
 
-    commits = GroupCommit(commit, follow)
+    commits = GroupCommit[int](lambda group: steps.extend(("committed", write) for write in group), follow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(commits.submit, 0)
-        while ("committed", 0) not in steps:
-            threading.Event().wait(0.001)
-        second = pool.submit(commits.submit, 1)
+        assert following.wait(30)
+        (second,) = _submitted(commits, pool, (1,))
+        assert steps == [("committed", 0)]
+        go_on.set()
         first.result(timeout=30)
         second.result(timeout=30)
-    assert steps == [("committed", 0), ("committed", 1), ("followed", 0), ("followed", 1)]
+    assert steps == [("committed", 0), ("followed", 0), ("committed", 1), ("followed", 1)]
 
 
 def test_a_quiet_time_waits_for_a_commit_and_holds_the_next_one_back() -> None:

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from biometrik.gallery import answers
 from biometrik.gallery.records import Answer, Change, GalleryChange
-from biometrik.types import Encounter, EncounterStatus, ErasureCertificate, GalleryInfo, GalleryKind
+from biometrik.types import (
+    Encounter,
+    EncounterStatus,
+    ErasureCertificate,
+    GalleryInfo,
+    GalleryKind,
+    MissingReason,
+    MissingSample,
+    Modality,
+    Trait,
+)
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 COUNTS = st.integers(0, 2**40)
@@ -47,3 +57,12 @@ def test_what_cannot_be_read_again_is_not_written() -> None:
     odd = Encounter(b"id", "A-1", EncounterStatus.ACTIVE, (), at, 1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected a time or a name, got bytes"):
         answers.as_json(Change(1, 1, odd))
+
+
+def test_a_change_is_written_with_all_its_fields_as_they_are_named() -> None:
+    missing = (MissingSample(3, MissingReason.AMPUTATED, True),)
+    traits = (Trait(Modality.FACE), Trait(Modality.FINGER, 2))
+    encounter = Encounter("e", "S", EncounterStatus.ACTIVE, ("default",), datetime.now(UTC), 2, traits, missing)
+    change = Change(5, 3, encounter, "a note")
+    assert answers.as_json(change) == answers._JSON.encode(change)
+    assert answers.change(json.loads(answers.as_json(change))) == change

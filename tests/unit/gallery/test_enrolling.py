@@ -160,3 +160,12 @@ def test_a_damaged_subject_is_not_given_another_encounter(database: Database) ->
     with pytest.raises(StoreDamagedError, match="subjects"):
         database.write(partial(enroll, drafts=[_draft("A"), _draft("B")]))
     assert len(_encounters(database)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 31, 37])
+def test_rows_of_any_number_come_back_in_their_order(size: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT, crc INTEGER)")
+        rows = [(n, f"row {n}") for n in range(size)]
+        tables.insert_all(connection, "t", rows)
+        assert tables.rows(connection, "t") == rows

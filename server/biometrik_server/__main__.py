@@ -29,7 +29,7 @@ async def serve(config: ServerConfig) -> None:
 
 async def _started(config: ServerConfig) -> Server:
     server = await Server.start(config)
-    # What is there now stays. Else each full collection looks through all of it, some 70 ms, for which every call waits.
+    # What is there now stays. Else each full collection looks through all of it, some 70 ms that every call waits for.
     gc.collect()
     gc.freeze()
     return server

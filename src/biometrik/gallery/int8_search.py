@@ -262,10 +262,14 @@ class _Scan:
         rows = self._asked.rows
         room = max(1, _COMPARED // rows.vectors.dimension)
         slots, of = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        while taken := int8_scan.take(self.found, slots, of):
-            order = np.argsort(slots[:taken])
-            rising = slots[order]
-            int8_scan.rank(rows.vectors.read(rising), rows.id_at[rising], of[order], self._asked.queries, self.best)
+        taken = room
+        while taken == room:
+            taken = int8_scan.take(self.found, slots, of)
+            if taken:
+                order = np.argsort(slots[:taken])
+                rising = slots[order]
+                vectors = rows.vectors.read(rising)
+                int8_scan.rank(vectors, rows.id_at[rising], of[order], self._asked.queries, self.best)
 
     def _raise_floors(self) -> None:
         # Below what rounds to the similarity of the worst of the best, and below that in the scan's units.

@@ -464,7 +464,7 @@ def test_ctrl_c_gives_the_device_and_the_session_back(station: StationProcess, t
                 assert counter.poll() is None
             counter.send_signal(signal.SIGINT)
             out, err = counter.communicate(timeout=60)
-        assert (counter.returncode, out) == (130, "")
+        assert (counter.returncode, out) == (130, ""), err
         assert "INTERRUPTED" in err
         assert [device.holder for device in devices.devices()] == ["", ""]
         with server.client() as office:

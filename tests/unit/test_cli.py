@@ -753,6 +753,20 @@ def test_an_interrupt_is_code_130(monkeypatch: pytest.MonkeyPatch, album: Path) 
     assert answer.json["error"]["reason"] == "INTERRUPTED"
 
 
+def test_an_interrupt_stays_one_where_putting_back_fails(monkeypatch: pytest.MonkeyPatch, album: Path) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[FaceImage]:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise InvalidInputError("session: expected to be open")
+
+    monkeypatch.setattr(cli_samples, "read", interrupted)
+    answer = run("verify", "A-1", album / "bob.jpg", "--json")
+    assert answer.code == 130
+    assert answer.json["error"]["reason"] == "INTERRUPTED"
+    assert "expected to be open" in answer.err
+
+
 def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, album: Path) -> None:
     def broken(*_: object, **__: object) -> Iterator[FaceImage]:
         raise ZeroDivisionError("division by zero")

@@ -136,8 +136,17 @@ def _reported(error: Exception, *, as_json: bool) -> int:
     else:
         message = f"internal error, {type(error).__name__}: {error}; run again with --debug and report it"
         body = {"reason": BiometrikError.reason, "message": message}
+    if _came_of_an_interrupt(error):
+        # Putting back what was in use failed as well.
+        _say(body, as_json=False)
+        return INTERRUPTED
     _say(body, as_json=as_json)
     return ERROR
+
+
+def _came_of_an_interrupt(error: BaseException) -> bool:
+    before = error.__context__
+    return before is not None and (isinstance(before, KeyboardInterrupt) or _came_of_an_interrupt(before))
 
 
 def _say(body: dict[str, object], *, as_json: bool) -> None:

@@ -481,3 +481,5 @@ def test_many_are_identified_as_each_alone_is(engine: Engine) -> None:
     assert engine.identify_many([]) == ()
     with pytest.raises(InvalidInputError, match="samples"):
         engine.identify_many([people[0], []])
+    with pytest.raises(InvalidInputError, match="people: expected at most 1000, got 1001"):
+        engine.identify_many([people[0]] * 1001)

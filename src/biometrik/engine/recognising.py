@@ -16,6 +16,8 @@ from biometrik.types import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, Decision, Identif
 
 #: Most claims of one 1:few verification: beyond, it is a search.
 MAX_CLAIMS: Final = 64
+#: Most people of one call: until they are all searched for, an index keeps what it held when the call began.
+MAX_PEOPLE: Final = 1000
 
 
 class Recognising(EngineState):
@@ -179,13 +181,13 @@ class Recognising(EngineState):
     ) -> tuple[Identification, ...]:
         """Search for each of several people, all among those enrolled at one moment.
 
-        Every answer is what :meth:`identify` gives. For eight faces or more it takes about a fifth of the time, because
+        Every answer is what :meth:`identify` gives. For eight faces or more it takes about a sixth of the time, because
         one pass over the gallery serves all of them; images of equal size share model runs.
 
         Parameters
         ----------
         people : sequence of sequences of FaceImage, FingerprintImage or Template
-            The samples of each person; any number of people.
+            The samples of each person; 0..1000 people.
         max_fpir, galleries, max_candidates, excluding, real_evidence
             As for :meth:`identify`; ``max_fpir`` is the rate of each search.
 
@@ -198,8 +200,10 @@ class Recognising(EngineState):
         ------
         GalleryNotFoundError, InvalidInputError, ThresholdUnsupportedError, CalibrationNotFoundError
         IncompatibleTemplateError
-            As :meth:`identify`, for all where one person's samples are at fault.
+            As :meth:`identify`, for all where one person's samples are at fault; also too many people.
         """
+        if len(people) > MAX_PEOPLE:
+            raise InvalidInputError(f"people: expected at most {MAX_PEOPLE}, got {len(people)}; ask for them in parts")
         with self._call():
             probes = self._examiner.present_many(people)
             return tuple(self._identify(probes, max_fpir, galleries, max_candidates, excluding, real_evidence))
